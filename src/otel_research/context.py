@@ -1,0 +1,160 @@
+"""Which experiment is current, and with which condition, trial, item and session.
+
+One frozen `Scope` says it all. It travels in the OpenTelemetry context (so it crosses tasks
+and `to_thread` like a span does); the process-wide experiment is the fallback where contexts
+do not reach (threads, executors). A scope never changes: `arm`, `trial` and `session` make a
+new one from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from opentelemetry import context as otel_context
+
+from otel_research.experiments import ExperimentRecord
+
+SCOPE_KEY = otel_context.create_key("otel-research-scope")
+ENV_PREFIX = "OTEL_RESEARCH_"
+NEW_TRIAL = "new"
+"""As a scope's trial id: the next span is a trial, and its own span id becomes the id."""
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
+    """The labels that every span started here carries."""
+
+    experiment_id: str
+    experiment_name: str
+    tags: tuple[str, ...] = ()
+    condition: str | None = None
+    trial_id: str | None = None
+    item_id: str | None = None
+    repetition: int | None = None
+    session_id: str | None = None
+    factors: tuple[tuple[str, Any], ...] = ()
+    aside: str | None = None
+    source: str = "context"
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """The `experiment.*` attributes, as the sampler or the processor writes them on a span."""
+        values: dict[str, Any] = {"experiment.id": self.experiment_id, "experiment.name": self.experiment_name}
+        optional = {
+            "experiment.condition": self.condition,
+            "experiment.tags": self.tags or None,
+            "experiment.trial.id": None if self.trial_id == NEW_TRIAL else self.trial_id,
+            "experiment.item.id": self.item_id,
+            "experiment.repetition": self.repetition,
+            "session.id": self.session_id,
+        }
+        values.update({key: value for key, value in optional.items() if value is not None})
+        values.update({f"experiment.factor.{name}": level for name, level in self.factors})
+        return values
+
+    def missing_from(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Our attributes for a span that has these; a session that the instrumentation names is kept.
+
+        They go behind the span's own: the SDK evicts the oldest first when a span has too many.
+        """
+        ours = self.attributes
+        if "session.id" in ours and "session.id" in given:
+            return {key: value for key, value in ours.items() if key != "session.id"}
+        return ours
+
+    @cached_property
+    def labels(self) -> msgspec.Raw:
+        """The same for our own record, encoded once per scope: `spans.record.Labels`."""
+        fields = (
+            self.experiment_id,
+            self.condition,
+            self.trial_id,
+            self.item_id,
+            self.repetition,
+            self.session_id,
+            dict(self.factors) or None,
+            self.source,
+            self.aside,
+        )
+        return msgspec.Raw(msgspec.msgpack.encode(fields))
+
+    def having(self, **changes: Any) -> Scope:
+        """A new scope with some labels replaced."""
+        return msgspec.structs.replace(self, **changes)
+
+    def from_source(self, source: str) -> Scope:
+        """The same labels, resolved another way; made once per scope and source."""
+        made: Scope | None = self.__dict__.get(source)
+        if made is None:
+            made = self.__dict__[source] = self.having(source=source)
+        return made
+
+
+def scope_of(record: ExperimentRecord, source: str) -> Scope:
+    """The scope that an experiment itself gives, before any arm or trial."""
+    return Scope(
+        experiment_id=record.id,
+        experiment_name=record.name,
+        tags=tuple(record.tags),
+        condition=record.condition,
+        session_id=record.session_id,
+        factors=tuple(record.factors.items()),
+        source=source,
+    )
+
+
+# The process-wide experiment. Replaced as a whole, never mutated, so reading needs no lock.
+_process_scope: Scope | None = None
+
+
+def process_scope() -> Scope | None:
+    """The scope of the process-wide experiment, if one runs."""
+    return _process_scope
+
+
+def set_process_scope(scope: Scope | None) -> None:
+    """Make `scope` the fallback of every thread and task of this process."""
+    global _process_scope
+    _process_scope = scope
+
+
+def context_scope(context: otel_context.Context | None = None) -> Scope | None:
+    """The scope of the given OpenTelemetry context, or of the current one."""
+    return otel_context.get_value(SCOPE_KEY, context)  # type: ignore[return-value]
+
+
+def current_scope() -> Scope | None:
+    """Context first, then the process-wide experiment."""
+    return context_scope() or _process_scope
+
+
+def with_scope(scope: Scope | None) -> otel_context.Context:
+    """A copy of the current context that carries `scope`."""
+    return otel_context.set_value(SCOPE_KEY, scope)
+
+
+@contextmanager
+def entered(scope: Scope) -> Iterator[Scope]:
+    """Make `scope` current in this thread or task for the block."""
+    token = otel_context.attach(with_scope(scope))
+    try:
+        yield scope
+    finally:
+        otel_context.detach(token)
+
+
+def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Every `OTEL_RESEARCH_*` variable that is set and not empty, without its prefix, lower case.
+
+    The one place where the package reads its environment.
+    """
+    source = os.environ if environ is None else environ
+    return {
+        key.removeprefix(ENV_PREFIX).lower(): value
+        for key, value in source.items()
+        if key.startswith(ENV_PREFIX) and value.strip()
+    }

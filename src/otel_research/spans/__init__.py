@@ -1,0 +1,1 @@
+"""What a captured span is: its columns, its record on the way in, its rows on the way out."""
