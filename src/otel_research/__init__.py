@@ -1,0 +1,99 @@
+"""otel-research: OpenTelemetry spans as scientific evidence.
+
+    import otel_research as otr
+
+    with otr.experiment("prompt-v2") as exp:
+        with exp.arm("baseline"), exp.trial(item="q1"):
+            ...                                  # any instrumented code
+    print(otr.calculate_metrics(exp).latency.p95)
+
+Analyses, formats and reports are imported when first used.
+"""
+
+from __future__ import annotations
+
+from otel_research import errors
+from otel_research.capture.exporter import ExperimentExporter
+from otel_research.capture.forward import SampledOnly
+from otel_research.capture.ids import ExperimentIdGenerator
+from otel_research.capture.ledger import Ledger
+from otel_research.capture.processor import ExperimentSpanProcessor
+from otel_research.capture.sampler import ExperimentSampler
+from otel_research.errors import (
+    BudgetExceeded,
+    ConfigurationError,
+    ExperimentError,
+    ExperimentRunning,
+    ExperimentStopped,
+    MissingExtra,
+    NotEnoughData,
+    ResearchError,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    UnknownExperiment,
+)
+from otel_research.handle import Experiment
+from otel_research.lifecycle import (
+    current_experiment,
+    experiment,
+    get_experiment,
+    list_experiments,
+    start_experiment,
+    stop_experiment,
+)
+from otel_research.measure import record, score
+from otel_research.numbers import calculate_metrics, compare, export, metrics_by, time_series, validate
+from otel_research.recorder import Flushed, Recorder, configure
+from otel_research.selection import Selection
+from otel_research.store.base import Catalogue, Store
+from otel_research.trial import Trial
+
+compare_experiments = compare
+__version__ = "0.1.0"
+
+__all__ = [
+    "BudgetExceeded",
+    "Catalogue",
+    "ConfigurationError",
+    "Experiment",
+    "ExperimentError",
+    "ExperimentExporter",
+    "ExperimentIdGenerator",
+    "ExperimentRunning",
+    "ExperimentSampler",
+    "ExperimentSpanProcessor",
+    "ExperimentStopped",
+    "Flushed",
+    "Ledger",
+    "MissingExtra",
+    "NotEnoughData",
+    "Recorder",
+    "ResearchError",
+    "SampledOnly",
+    "Selection",
+    "Store",
+    "StoreClosed",
+    "StoreError",
+    "StoreFull",
+    "Trial",
+    "UnknownExperiment",
+    "__version__",
+    "calculate_metrics",
+    "compare",
+    "compare_experiments",
+    "configure",
+    "current_experiment",
+    "errors",
+    "experiment",
+    "export",
+    "get_experiment",
+    "list_experiments",
+    "metrics_by",
+    "record",
+    "score",
+    "start_experiment",
+    "stop_experiment",
+    "time_series",
+    "validate",
+]

@@ -1,0 +1,60 @@
+"""The sampler: inside an experiment no span is dropped, and the host's forwarding stays as it was.
+
+What the host's sampler would drop becomes RECORD_ONLY: every processor sees it, the batch and
+simple processors skip it, and outgoing requests keep their unsampled flag. Tagging here costs
+half of tagging in a processor, because the SDK merges a sampler's attributes into the span's
+constructor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
+
+from otel_research.capture.registry import resolve
+
+
+class ExperimentSampler(Sampler):
+    """Wraps the host's sampler; outside any experiment it is exactly that sampler.
+
+    `forward_all`: sample experiment spans in full instead of recording them only here.
+    """
+
+    def __init__(self, delegate: Sampler, *, forward_all: bool = False) -> None:
+        self.delegate = delegate
+        self.forward_all = forward_all
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """The delegate's result; inside an experiment never DROP, and tagged."""
+        # The SDK passes six arguments; a delegate written for those must not get a seventh.
+        result = self.delegate.should_sample(parent_context, trace_id, name, kind, attributes, links)
+        scope = resolve(parent_context)
+        if scope is None:
+            return result
+        decision = result.decision
+        given: Mapping[str, Any] = result.attributes
+        if decision is Decision.DROP:
+            decision = Decision.RECORD_ONLY
+            # The SDK's samplers null the attributes of what they drop.
+            given = given or attributes or {}
+        if self.forward_all:
+            decision = Decision.RECORD_AND_SAMPLE
+        return SamplingResult(decision, {**given, **scope.missing_from(given)}, result.trace_state)
+
+    def get_description(self) -> str:
+        """Our name around the delegate's."""
+        return f"ExperimentSampler{{{self.delegate.get_description()}}}"

@@ -1,0 +1,109 @@
+"""What a user declares about an experiment, checked and made a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from otel_research.capture.rules import Rules
+from otel_research.errors import ConfigurationError
+from otel_research.experiments import ExperimentRecord, check_json, check_name, new_id
+
+METRICS = ("latency", "cost", "tokens", "success_rate", "custom")
+
+
+def declared(arguments: Mapping[str, Any]) -> ExperimentRecord:
+    """The record of a new experiment from the arguments of `start_experiment`.
+
+    Raises `ConfigurationError` naming the argument that is wrong; nothing is stored then.
+    """
+    primary = _names("primary", arguments["primary"])
+    # The rules check their own arguments; made here so that a bad one is refused before anything exists.
+    Rules(
+        event_filter=_callable("event_filter", arguments["event_filter"]),
+        sampling_rate=arguments["sampling_rate"],
+        sampling_strategy=_callable("sampling_strategy", arguments["sampling_strategy"]),
+        on_error=lambda where, error: None,
+    )
+    return ExperimentRecord(
+        id=new_id(),
+        name=check_name(arguments["name"]),
+        hypothesis=_text("hypothesis", arguments["hypothesis"]),
+        condition=_text("condition", arguments["condition"]),
+        tags=_names("tags", arguments["tags"]),
+        sample_size=_count("sample_size", arguments["sample_size"]),
+        metadata=check_json("metadata", arguments["metadata"]),
+        primary=primary,
+        direction=_by_outcome("direction", arguments["direction"], primary, _direction),
+        margin=_by_outcome("margin", arguments["margin"], primary, _margin),
+        metrics=_metrics(arguments["metrics"]),
+        study=_text("study", arguments["study"]),
+        factors=check_json("factors", arguments["factors"]),
+        seed=arguments["seed"],
+        session_id=_text("session_id", arguments["session_id"]),
+        sampling_rate=arguments["sampling_rate"],
+        started_ns=time.time_ns(),
+    )
+
+
+def _text(what: str, value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ConfigurationError(f"{what} is text, got {value!r} ({type(value).__name__}).")
+
+
+def _names(what: str, value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence | set | frozenset) and all(isinstance(item, str) and item for item in value):
+        return tuple(dict.fromkeys(value))
+    raise ConfigurationError(f"{what} is a list of names, got {value!r}.")
+
+
+def _count(what: str, value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ConfigurationError(f"{what} is a whole number above 0 (per condition, in units of analysis), got {value!r}.")
+
+
+def _callable(what: str, value: Any) -> Any:
+    if value is None or callable(value):
+        return value
+    raise ConfigurationError(f"{what} is called with each ended span, got {value!r}, which is not callable.")
+
+
+def _by_outcome(what: str, value: Any, primary: tuple[str, ...], check: Any) -> dict[str, Any]:
+    """One value for every primary outcome, or a mapping from outcome to value."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        return {str(outcome): check(item) for outcome, item in value.items()}
+    if not primary:
+        raise ConfigurationError(f"{what}={value!r} needs primary=..., or a mapping from outcome to {what}.")
+    return {outcome: check(value) for outcome in primary}
+
+
+def _direction(value: Any) -> str:
+    if value in ("lower", "higher"):
+        return str(value)
+    raise ConfigurationError(f"direction is 'lower' or 'higher' (what is better), got {value!r}.")
+
+
+def _margin(value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise ConfigurationError(f"margin is a number above 0 in the outcome's unit, got {value!r}.")
+
+
+def _metrics(value: Any) -> dict[str, Any]:
+    toggles = check_json("metrics", value)
+    unknown = sorted(set(toggles) - set(METRICS))
+    if unknown:
+        raise ConfigurationError(f"metrics={{{unknown[0]!r}: ...}} is not known; known are {', '.join(METRICS)}.")
+    for name in METRICS[:-1]:
+        if name in toggles and not isinstance(toggles[name], bool):
+            raise ConfigurationError(f"metrics[{name!r}] is True or False, got {toggles[name]!r}.")
+    return toggles

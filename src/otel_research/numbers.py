@@ -1,0 +1,179 @@
+"""The analyses as users call them: experiments, ids, selections or frames in, frozen results out.
+
+Resolves what it is given into an `analysis.Subject` and calls the room that does the work;
+everything heavy is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from otel_research.errors import ConfigurationError
+from otel_research.experiments import check_name
+from otel_research.handle import Experiment
+from otel_research.selection import Selection
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from otel_research.analysis.compare import Comparison
+    from otel_research.analysis.metrics import Metrics
+    from otel_research.analysis.quality import Quality
+    from otel_research.analysis.subject import Subject
+
+    What = Experiment | Selection | str | pl.LazyFrame | pl.DataFrame
+    Where = pl.Expr | Mapping[str, Any] | None
+
+
+def subject_of(what: Any) -> Subject:
+    """What an analysis is about, from an experiment, "ID", "ID:condition", a selection or a frame."""
+    import polars as pl
+
+    from otel_research.analysis.subject import Subject
+
+    if isinstance(what, str):
+        what = _named(what)
+    if isinstance(what, Experiment):
+        return _subject(what, what.spans(), what.name)
+    if isinstance(what, Selection):
+        return _subject(what.experiment, what.spans(), _label(what))
+    if isinstance(what, (pl.LazyFrame, pl.DataFrame)):
+        return Subject(what.lazy())
+    raise ConfigurationError(
+        f"cannot analyse a {type(what).__name__}: pass an experiment, its id, 'ID:condition', "
+        "exp.where(...), or a Polars frame."
+    )
+
+
+def _named(text: str) -> Experiment | Selection:
+    from otel_research.lifecycle import get_experiment
+
+    experiment_id, colon, condition = text.partition(":")
+    found = get_experiment(experiment_id)
+    return found.where({"condition": condition}) if colon else found
+
+
+def _subject(experiment: Experiment, spans: pl.LazyFrame, label: str) -> Subject:
+    from otel_research.analysis.subject import Subject
+
+    return Subject(
+        spans,
+        record=experiment.record,
+        label=label,
+        ledger=experiment.record.ledger or None,
+        annotations=tuple(experiment.annotations()),
+    )
+
+
+def _label(selection: Selection) -> str:
+    parts = [
+        ", ".join(f"{key}={value}" for key, value in one.items()) if isinstance(one, Mapping) else str(one)
+        for one in selection.conditions
+    ]
+    return f"{selection.experiment.name} [{'; '.join(parts)}]"
+
+
+def calculate_metrics(what: What, *, unit: str | pl.Expr = "call", where: Where = None, **options: Any) -> Metrics:
+    """Latency, cost, reliability, tokens and custom metrics; see `analysis.metrics.Metrics`.
+
+    Args:
+        what: an experiment, its id, "ID:condition", a selection or a frame.
+        unit: "call", "trial", "session", "span" or a Polars expression to group by.
+        where: a Polars expression or a mapping from column to value.
+    """
+    from otel_research.analysis.metrics import calculate_metrics as calculate
+
+    return calculate(subject_of(what), unit=unit, where=where, **_custom(what, options))
+
+
+def metrics_by(
+    what: What, keys: str | Sequence[str], *, unit: str | pl.Expr = "call", where: Where = None, **options: Any
+) -> dict[Any, Metrics]:
+    """`calculate_metrics` for each value of a column, or of several: {key: Metrics}."""
+    from otel_research.analysis.metrics import metrics_by as calculate
+
+    return calculate(subject_of(what), keys, unit=unit, where=where, **_custom(what, options))
+
+
+def _custom(what: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the experiment's own calculators, where the caller names none."""
+    owner = what.experiment if isinstance(what, Selection) else what
+    if "custom" not in options and isinstance(owner, Experiment):
+        return {**options, "custom": owner.custom_metrics}
+    return options
+
+
+def compare(baseline: Any, candidate: Any, **options: Any) -> Comparison:
+    """A baseline against a candidate (or several): effect, interval, test, verdict.
+
+    See `analysis.compare.compare` for the options. Both sides may also be sequences of numbers.
+    """
+    from otel_research.analysis.compare import compare as calculate
+
+    return calculate(_side(baseline), _sides(candidate), **options)
+
+
+def _side(what: Any) -> Any:
+    return subject_of(what) if _is_subject(what) else what
+
+
+def _sides(what: Any) -> Any:
+    if isinstance(what, (list, tuple)) and any(_is_subject(item) for item in what):
+        return [_side(item) for item in what]
+    return _side(what)
+
+
+def _is_subject(what: Any) -> bool:
+    return isinstance(what, (Experiment, Selection, str)) or type(what).__module__.startswith("polars")
+
+
+def time_series(what: What, metric: str = "latency", window: str = "5m", **options: Any) -> pl.DataFrame:
+    """A metric per window of time; see `analysis.series.time_series`."""
+    from otel_research.analysis.series import time_series as calculate
+
+    return calculate(subject_of(what), metric, window, **options)
+
+
+def validate(what: What, **options: Any) -> Quality:
+    """How far the data can be trusted: score, components, findings; see `analysis.quality.Quality`."""
+    from otel_research.analysis.quality import validate as calculate
+
+    return calculate(subject_of(what), **options)
+
+
+def export(
+    what: What,
+    format: str,
+    path: str | Path | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    transformers: Mapping[str, Any] | None = None,
+    compression: str | None = None,
+    where: Where = None,
+) -> Path:
+    """Write the spans as "csv", "jsonl", "parquet" or "otlp"; the path that was written.
+
+    Args:
+        what: an experiment, its id, a selection or a frame.
+        path: where to; default: the experiment's name in the working directory.
+        columns: which columns, in which order.
+        transformers: {column: pl.Expr or fn(row: dict)}; expressions stream.
+        compression: of the file ("zstd", "gzip", ...), where the format has it.
+        where: a Polars expression or a mapping from column to value.
+    """
+    from otel_research.formats.export import default_name
+    from otel_research.formats.export import export as write
+
+    subject = subject_of(what)
+    target = Path(path) if path is not None else Path(default_name(_stem(subject.label), format, compression))
+    return write(
+        subject.spans, format, target, columns=columns, transformers=transformers, compression=compression, where=where
+    )
+
+
+def _stem(label: str) -> str:
+    """A file name from an experiment's name."""
+    check_name(label)
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in label).strip("-.") or "spans"

@@ -1,0 +1,376 @@
+"""The recorder: one per process, set up by `configure()`; owns the captures and their durability."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from otel_research.capture import attach, forward, registry
+from otel_research.capture.content import Policy, check_policy
+from otel_research.capture.experiment import ExperimentCapture
+from otel_research.capture.feed import Feeder
+from otel_research.capture.ledger import Ledger, Tally, total
+from otel_research.capture.room import Overload, check_overload
+from otel_research.context import environment
+from otel_research.errors import ConfigurationError
+from otel_research.experiments import ExperimentRecord
+from otel_research.journal.segment import Segment
+from otel_research.store.base import Store
+from otel_research.store.library import Library
+
+FSYNC_SECONDS = {"1s": 1.0, "0.1s": 0.1, "span": 1.0, "never": None}
+
+_logger = logging.getLogger("otel_research")
+
+
+class Flushed(NamedTuple):
+    """What a flush can vouch for: spans that are durable, spans lost, spans not yet delivered."""
+
+    kept: int
+    lost: int
+    pending: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The arguments of `configure()`, with the environment's answers where code gave none."""
+
+    store: str | Store | None
+    provider: Any
+    forward: Any
+    forward_all: bool
+    overload: Overload
+    fsync: str
+    starts: bool
+    content: Policy
+
+    def is_same(self, other: Settings) -> bool:
+        """Whether the other settings ask for the same recorder."""
+        return (
+            _same_store(self.store, other.store)
+            and self.provider is other.provider
+            and forward.same(self.forward, other.forward)
+            and (self.forward_all, self.overload, self.fsync, self.starts)
+            == (other.forward_all, other.overload, other.fsync, other.starts)
+            and self.content == other.content
+        )
+
+
+def _same_store(first: Any, second: Any) -> bool:
+    return first is second or (isinstance(first, str) and first == second)
+
+
+class Recorder:
+    """Captures experiments into a store. Made by `configure()`; `close()` lets the host go as it was.
+
+    Safe to use from any thread. A forked child goes on recording into segments of its own.
+    """
+
+    def __init__(self, settings: Settings, *, local_root: Path | None = None) -> None:
+        self.settings = settings
+        self.library = Library(settings.store, local_root=local_root)
+        self.tally = Tally()
+        # Protects the table of captures and the retired segments; never held on a span's way.
+        self._lock = threading.Lock()
+        self.captures: dict[str, ExperimentCapture] = {}
+        self._libraries: dict[str, Library] = {}
+        self._retired: list[Segment] = []
+        self._feeders: dict[str, Feeder] = {}
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.is_closed = False
+        self.provider = attach.find_provider(settings.provider)
+        self.is_own_provider = self.provider is None
+        if self.provider is None:
+            self.provider = attach.build_provider()
+        attach.attach(
+            self.provider,
+            self,
+            forward=forward.processors(settings.forward),
+            forward_all=settings.forward_all,
+        )
+        _on_fork(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else f"{len(self.captures)} experiments"
+        return f"<Recorder {self.library.url} {state}, {self.ledger()}>"
+
+    # -- experiments --------------------------------------------------------------------
+
+    def library_for(self, store: str | Store | None) -> Library:
+        """The library of a store that an experiment names, or our own."""
+        if store is None:
+            return self.library
+        key = store if isinstance(store, str) else f"object:{id(store)}"
+        return self._libraries.setdefault(key, Library(store))
+
+    def begin(self, record: ExperimentRecord, library: Library, rules: dict[str, Any]) -> ExperimentCapture:
+        """Take spans of an experiment from now on."""
+        settings = self.settings
+        capture = ExperimentCapture(
+            record.id,
+            library.journal.open_log(record.id, self._retire),
+            open_quarantine=lambda: library.journal.open_log(record.id, is_quarantine=True),
+            content=settings.content,
+            overload=settings.overload,
+            starts=settings.starts,
+            sync_each=settings.fsync == "span",
+            **rules,
+        )
+        with self._lock:
+            self.captures = {**self.captures, record.id: capture}
+            registry.running[record.id] = capture
+            if library.is_fed:
+                self._feeders[record.id] = Feeder(record.id, library)
+        self._ensure_thread()
+        return capture
+
+    def end(self, experiment_id: str, timeout: float) -> ExperimentCapture | None:
+        """Take no new spans, wait for those that are open; what ends later is late."""
+        capture = self.captures.get(experiment_id)
+        if capture is None or capture.is_stopped:
+            return capture
+        with self._lock:
+            registry.running.pop(experiment_id, None)
+        capture.wait_for_open(timeout)
+        capture.is_stopped = True
+        self._sync_log(capture)
+        return capture
+
+    def delivered(self, experiment_id: str) -> None:
+        """Bring what is journaled to a store that is fed; nothing to do for the others."""
+        feeder = self._feeders.get(experiment_id)
+        if feeder is not None:
+            feeder.deliver()
+
+    # -- durability ---------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Make everything captured so far survive a power cut."""
+        for capture in list(self.captures.values()):
+            if capture.log.is_dirty:
+                self._sync_log(capture)
+        self._finish_retired()
+
+    def _sync_log(self, capture: ExperimentCapture) -> None:
+        try:
+            capture.log.sync()
+        except (OSError, ValueError) as error:
+            capture.note_error("fsync", error if isinstance(error, OSError) else OSError(str(error)))
+
+    def _retire(self, segment: Segment) -> None:
+        """A full segment: cut and sync it in the background, not on the span's way."""
+        self._retired.append(segment)
+        self._wake.set()
+
+    def _finish_retired(self) -> None:
+        while self._retired:
+            segment = self._retired.pop()
+            try:
+                segment.finish()
+            except OSError as error:
+                self.tally.add("error:finish")
+                _logger.warning("otel_research: a full segment could not be finished: %s", error)
+
+    def _ensure_thread(self) -> None:
+        interval = FSYNC_SECONDS[self.settings.fsync]
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._thread = threading.Thread(
+            target=self._work, args=(interval or 1.0, interval is not None), name="otel-research", daemon=True
+        )
+        self._thread.start()
+
+    def _work(self, interval: float, is_syncing: bool) -> None:
+        while not self.is_closed:
+            self._wake.wait(interval)
+            self._wake.clear()
+            with contextlib.suppress(Exception):
+                if is_syncing:
+                    self.sync()
+                else:
+                    self._finish_retired()
+                for feeder in list(self._feeders.values()):
+                    feeder.deliver()
+
+    def flush(self, timeout: float = 30.0) -> Flushed:
+        """Make durable and deliver what was captured; answers how much, never a bare True.
+
+        `timeout` in seconds bounds the wait for a store that is fed from the journal.
+        """
+        self.sync()
+        deadline = time.monotonic() + timeout
+        pending = sum(feeder.deliver(deadline) for feeder in list(self._feeders.values()))
+        ledger = self.ledger()
+        return Flushed(kept=ledger.stored - pending, lost=ledger.lost_total, pending=pending)
+
+    def ledger(self) -> Ledger:
+        """What became of every span in this process, all experiments together."""
+        own = Ledger(outside=self.tally["outside"], errors=self.tally.under("error"))
+        return total([own, *(capture.ledger() for capture in self.captures.values())])
+
+    # -- the end ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop what this process started, make everything durable, give the host its sampler back. Idempotent."""
+        if self.is_closed:
+            return
+        from otel_research import lifecycle
+
+        lifecycle.stop_all(self)
+        self.flush()
+        self.is_closed = True
+        self._wake.set()
+        assert self.provider is not None
+        attach.detach(self.provider)
+        for experiment_id in list(self.captures):
+            registry.running.pop(experiment_id, None)
+        forget(self)
+
+    def after_fork(self) -> None:
+        """In the child: own lock, own thread, own segments, own counts."""
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread = None
+        self._retired = []
+        self.tally.restart()
+        for capture in self.captures.values():
+            capture.after_fork()
+        if self.captures and not self.is_closed:
+            self._ensure_thread()
+
+
+# The recorder of this process; see `configure`.
+_current: Recorder | None = None
+_configuring = threading.RLock()
+
+
+def configure(
+    store: str | Store | None = None,
+    provider: Any = None,
+    forward: Any = None,
+    forward_all: bool = False,
+    overload: Overload | None = None,
+    fsync: str | None = None,
+    starts: bool | None = None,
+    content: Policy | None = None,
+) -> Recorder:
+    """Set up capture for this process; see the parameters for what each answers.
+
+    Args:
+        store: "disk:PATH", "memory:" or a `Store`; default: OTEL_RESEARCH_STORE, else "disk:.otel_research".
+        provider: the TracerProvider to extend; default: the global one if it is an SDK provider,
+            else one is built and made global.
+        forward: "otlp", a SpanExporter, a SpanProcessor or a list: where spans also go.
+        forward_all: False leaves the provider's own sampling decision to govern what is forwarded.
+        overload: "block", "spill", "refuse" or "raise": what happens when there is no room.
+        fsync: "1s", "0.1s", "span" or "never": what a power cut may cost.
+        starts: journal the start of spans too, so that a span that never ends is data.
+        content: "full", "hash", "drop" or callable(key, value): what may be written of prompts and completions.
+
+    Again with the same arguments it changes nothing; with others it is an error until `close()`.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or contradicts the running recorder.
+        StoreError: the store cannot be opened.
+    """
+    global _current
+    settings = _settings(store, provider, forward, forward_all, overload, fsync, starts, content)
+    with _configuring:
+        if _current is not None and not _current.is_closed:
+            if _current.settings.is_same(settings):
+                return _current
+            raise ConfigurationError(
+                f"otel_research is configured already, with store {_current.library.url} and other settings. "
+                "Call close() on that recorder first, or leave this configure() out."
+            )
+        _current = Recorder(settings)
+        return _current
+
+
+def current() -> Recorder | None:
+    """The recorder of this process, if one is set up and open."""
+    return None if _current is None or _current.is_closed else _current
+
+
+def current_or_default() -> Recorder:
+    """The recorder of this process; set up with defaults where there is none."""
+    return current() or configure()
+
+
+def forget(recorder: Recorder) -> None:
+    """Make room for another `configure()`."""
+    global _current
+    if _current is recorder:
+        _current = None
+
+
+def _settings(
+    store: str | Store | None,
+    provider: Any,
+    forward_to: Any,
+    forward_all: bool,
+    overload: Overload | None,
+    fsync: str | None,
+    starts: bool | None,
+    content: Policy | None,
+) -> Settings:
+    said = environment()
+    chosen = store if store is not None else said.get("store")
+    fsync = fsync or said.get("fsync") or "1s"
+    if fsync not in FSYNC_SECONDS:
+        raise ConfigurationError(f"fsync={fsync!r} is not a policy: use one of {', '.join(FSYNC_SECONDS)}.")
+    if starts is None:
+        starts = said.get("starts", "true").lower() not in ("0", "false", "no", "off")
+    return Settings(
+        store=_absolute(chosen),
+        provider=provider,
+        forward=forward_to,
+        forward_all=forward_all,
+        overload=check_overload(overload or said.get("overload") or "block"),
+        fsync=fsync,
+        starts=starts,
+        content=check_policy(content if content is not None else said.get("content") or "full"),
+    )
+
+
+def _absolute(store: str | Store | None) -> str | Store:
+    """A relative disk path means the working directory of now, whatever the program does later."""
+    if store is None:
+        return f"disk:{os.path.abspath('.otel_research')}"
+    if isinstance(store, str) and store.startswith("disk:"):
+        return f"disk:{os.path.abspath(os.path.expanduser(store.removeprefix('disk:') or '.otel_research'))}"
+    return store
+
+
+def _on_fork(recorder: Recorder) -> None:
+    """Weakly: a registration cannot be taken back, and must not keep a closed recorder alive."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    forked = weakref.WeakMethod(recorder.after_fork)
+
+    def in_child() -> None:
+        method = forked()
+        if method is not None:
+            method()
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=registry.after_fork)
+
+
+@atexit.register
+def _close_at_exit() -> None:
+    if _current is not None:
+        with contextlib.suppress(Exception):
+            _current.close()

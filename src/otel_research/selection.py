@@ -1,0 +1,53 @@
+"""Part of an experiment: rows that pass some conditions, usable wherever an experiment is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from otel_research.handle import Experiment
+
+
+@dataclass(frozen=True)
+class Selection:
+    """An experiment and the conditions its rows have to pass, all of them."""
+
+    experiment: Experiment
+    conditions: tuple[pl.Expr | Mapping[str, Any], ...]
+
+    def where(self, where: pl.Expr | Mapping[str, Any]) -> Selection:
+        """A narrower selection."""
+        return Selection(self.experiment, (*self.conditions, where))
+
+    def spans(self, flatten: bool = False) -> pl.LazyFrame:
+        """The rows that pass."""
+        from otel_research.analysis.subject import condition
+
+        rows = self.experiment.spans(flatten=flatten)
+        for one in self.conditions:
+            rows = rows.filter(condition(one, rows))
+        return rows
+
+    def trials(self) -> pl.LazyFrame:
+        """One row per trial among the rows that pass."""
+        from otel_research.analysis.trials import trials
+        from otel_research.numbers import subject_of
+
+        return trials(subject_of(self))
+
+    def metrics(self, **options: Any) -> Any:
+        """`otel_research.calculate_metrics` of this selection."""
+        from otel_research.numbers import calculate_metrics
+
+        return calculate_metrics(self, **options)
+
+    def export(self, format: str, path: str | Path | None = None, **options: Any) -> Path:
+        """`otel_research.export` of this selection."""
+        from otel_research.numbers import export
+
+        return export(self, format, path, **options)

@@ -1,0 +1,102 @@
+"""Experiment records on disk: `<root>/<id>/experiment.json` and `annotations.jsonl`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from otel_research.errors import StoreError, UnknownExperiment
+from otel_research.experiments import ExperimentRecord, check_id
+from otel_research.store.files import write_whole
+
+FORMAT_VERSION = 1
+
+
+class DiskCatalogue:
+    """The `Catalogue` of the disk store, and of every store that has none of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, experiment_id: str) -> Path:
+        """The experiment's folder; the id is checked, because it becomes a path."""
+        return self.root / check_id(experiment_id)
+
+    def put_experiment(self, record: ExperimentRecord, /) -> None:
+        """Store or replace a record, atomically."""
+        folder = self.folder(record.id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / "experiment.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the experiment {record.name!r} under {self.root}: {error.strerror or error}. "
+                "Choose another place with store='disk:PATH' or OTEL_RESEARCH_STORE."
+            ) from error
+
+    def get_experiment(self, experiment_id: str) -> ExperimentRecord:
+        """The record; raises `UnknownExperiment`."""
+        path = self.folder(experiment_id) / "experiment.json"
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise UnknownExperiment(
+                f"no experiment {experiment_id} in {self.root}. `otel-research ls` lists those that are there."
+            ) from None
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror or error}.") from error
+        return _decoded(data, path)
+
+    def list_experiments(self) -> list[ExperimentRecord]:
+        """Every readable record, oldest first; a folder without a record is not one."""
+        records = []
+        for path in self.root.glob("*/experiment.json"):
+            with contextlib.suppress(FileNotFoundError):
+                records.append(_decoded(path.read_bytes(), path))
+        return sorted(records, key=lambda record: (record.started_ns, record.id))
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Forget a record and everything beside it."""
+        shutil.rmtree(self.folder(experiment_id), ignore_errors=True)
+
+    def annotate(self, experiment_id: str, note: dict[str, Any], /) -> None:
+        """Append one line, durably; several processes may append at once."""
+        folder = self.folder(experiment_id)
+        line = msgspec.json.encode(note) + b"\n"
+        handle = os.open(folder / "annotations.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(handle, line)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def annotations(self, experiment_id: str) -> list[dict[str, Any]]:
+        """Every annotation, in the order they were made; a torn last line is not one yet."""
+        return list(_lines(self.folder(experiment_id) / "annotations.jsonl"))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(msgspec.DecodeError):
+            yield msgspec.json.decode(line)
+
+
+def _decoded(data: bytes, path: Path) -> ExperimentRecord:
+    try:
+        record = msgspec.json.decode(data, type=ExperimentRecord)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise StoreError(f"{path} is not a readable experiment record: {error}.") from error
+    if record.format_version > FORMAT_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer otel-research (format {record.format_version}, "
+            f"this version reads up to {FORMAT_VERSION}). Upgrade: pip install -U otel-research."
+        )
+    return record

@@ -1,0 +1,261 @@
+"""The default store: one folder per experiment, readable without us.
+
+    <root>/<experiment id>/
+        experiment.json             what was declared
+        annotations.jsonl           scores, exclusions and amendments made later
+        journal/<writer>-<n>.wal    spans as they end (crash-proof frames)
+        parquet/<segment>.parquet   sealed segments, and batches that were appended
+        manifest/<n>.json           which Parquet files count
+        late/                       spans that ended after the experiment was stopped
+        ledger/<writer>.json        what each process could not store
+
+Durability: `kill -9` loses nothing that `on_end` or `append` returned for; a power cut loses
+at most the fsync interval.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from otel_research.errors import StoreClosed, StoreError
+from otel_research.journal.log import Closed, Log
+from otel_research.journal.reader import Counts
+from otel_research.journal.segment import Segment, open_file_segment
+from otel_research.journal.writer import Writer, is_alive
+from otel_research.store import manifest, rows, seal
+from otel_research.store.catalogue import DiskCatalogue
+from otel_research.store.files import write_whole
+from otel_research.store.manifest import Sealed
+from otel_research.store.tail import SegmentFile, WriterTail, segment_files, segment_name
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+
+class DiskStore(DiskCatalogue):
+    """Spans in folders under `root`; any number of processes may write and read at once."""
+
+    def __init__(self, root: str | Path) -> None:
+        super().__init__(Path(root).expanduser().absolute())
+        self._is_closed = False
+        self._tails: dict[tuple[str, str], tuple[int, WriterTail]] = {}
+        # Protects the cached tails: one reader refreshes at a time.
+        self._reading = threading.Lock()
+        self._logs: dict[str, Log] = {}
+
+    def __repr__(self) -> str:
+        return f"DiskStore({str(self.root)!r})"
+
+    @property
+    def url(self) -> str:
+        """The URL that names this store."""
+        return f"disk:{self.root}"
+
+    # -- the way in ---------------------------------------------------------------------
+
+    def open_log(self, experiment_id: str, on_rolled: Closed | None = None, *, is_quarantine: bool = False) -> Log:
+        """The journal of this process for one experiment; `on_rolled` gets each full segment.
+
+        A quarantine takes late spans: kept beside the experiment, never part of it.
+        """
+        self._check_open()
+        journal = self.folder(experiment_id) / ("late" if is_quarantine else "journal")
+
+        def open_segment(writer: Writer, index: int, size: int) -> Segment:
+            if not journal.parent.exists() and index > 0:
+                raise StoreError(f"the folder {journal.parent} was removed while the experiment ran.")
+            journal.mkdir(parents=True, exist_ok=True)
+            return open_file_segment(journal / segment_name(writer.name, index), size)
+
+        log = Log(open_segment, on_rolled=on_rolled or _finish)
+        if not is_quarantine:
+            self._logs[experiment_id] = log
+        return log
+
+    def append(self, batch: pa.RecordBatch, /) -> None:
+        """Store a batch as Parquet under the hash of its content; the same batch again changes nothing."""
+        import polars as pl
+
+        self._check_open()
+        frame = pl.DataFrame(pl.from_arrow(batch))
+        for (experiment_id,), part in frame.group_by("experiment_id", maintain_order=True):
+            self._append_one(str(experiment_id), part)
+
+    def _append_one(self, experiment_id: str, part: pl.DataFrame) -> None:
+        folder = self.folder(experiment_id)
+        name = f"batch-{_content_hash(part)}"
+        if name in manifest.latest(folder / "manifest").names():
+            return
+        try:
+            file, digest = seal.write_parquet(folder / "parquet", name, part)
+            entry = Sealed(name=name, file=file, rows=part.height, sha256=digest)
+            manifest.update(folder / "manifest", lambda current: manifest.with_sealed(current, entry))
+        except OSError as error:
+            raise StoreError(f"cannot store a batch under {folder}: {error.strerror or error}.") from error
+
+    def seal(self, experiment_id: str, *, is_over: bool) -> None:
+        """Turn this process's and dead processes' journal segments into Parquet.
+
+        `is_over`: this process's open spans will not be waited for and become interrupted.
+        """
+        log = self._logs.get(experiment_id)
+        if log is not None:
+            log.roll()
+        own = log.writer.name if log is not None else None
+        folder = self.folder(experiment_id)
+        seal.seal(
+            folder,
+            is_growing=lambda file: file.writer != own and not _is_gone(file),
+            is_final=lambda writer: is_over if writer == own else True,
+        )
+        if is_over:
+            seal.check_distinct(folder, self._sealed(experiment_id))
+
+    # -- the way out --------------------------------------------------------------------
+
+    def scan(self, experiment_id: str | None = None) -> pl.LazyFrame:
+        """Every stored row once: sealed files and the live journal's tail."""
+        import polars as pl
+
+        self._check_open()
+        if experiment_id is None:
+            frames = [self.scan(known) for known in self._experiment_ids()]
+            return pl.concat(frames) if frames else rows.nothing()
+        while True:
+            folder = self.folder(experiment_id)
+            current = manifest.latest(folder / "manifest")
+            sealed = self._sealed(experiment_id, current)
+            tail = self._tail(experiment_id, current)
+            # A segment that was sealed in between would be missing from both: look again.
+            if manifest.latest(folder / "manifest").number == current.number:
+                break
+        if tail is None:
+            return sealed if current.is_distinct else rows.once(sealed)
+        return rows.once(pl.concat([sealed, rows.as_stored(tail.lazy())]))
+
+    def _experiment_ids(self) -> list[str]:
+        """Every experiment with rows, whether or not it has a record."""
+        return sorted({path.parent.name for part in ("manifest", "journal") for path in self.root.glob(f"*/{part}")})
+
+    def _sealed(self, experiment_id: str, current: manifest.Manifest | None = None) -> pl.LazyFrame:
+        import polars as pl
+
+        folder = self.folder(experiment_id)
+        current = current or manifest.latest(folder / "manifest")
+        files = [folder / "parquet" / entry.file for entry in current.sealed if entry.file]
+        missing = [file.name for file in files if not file.exists()]
+        if missing:
+            raise StoreError(f"{folder}/parquet lacks {', '.join(missing[:3])}, which the manifest names.")
+        if not files:
+            return rows.nothing()
+        return rows.as_stored(pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore"))
+
+    def _tail(self, experiment_id: str, current: manifest.Manifest) -> pl.DataFrame | None:
+        import polars as pl
+
+        done = current.names()
+        frames = []
+        with self._reading:
+            for writer, files in segment_files(self.folder(experiment_id) / "journal").items():
+                unsealed = [file for file in files if file.name not in done]
+                if not unsealed:
+                    continue
+                tail = self._writer_tail(experiment_id, writer, current)
+                tail.refresh(unsealed)
+                frames.append(tail.ended())
+                if tail.open_count and tail.is_writer_gone:
+                    frames.append(tail.interrupted())
+        frames = [frame for frame in frames if frame.height]
+        return pl.concat(frames, rechunk=False) if frames else None
+
+    def _writer_tail(self, experiment_id: str, writer: str, current: manifest.Manifest) -> WriterTail:
+        number, tail = self._tails.get((experiment_id, writer), (-1, None))
+        if tail is None or number != current.number:
+            tail = WriterTail(current.carried(writer))
+            self._tails[experiment_id, writer] = current.number, tail
+        return tail
+
+    def counts(self, experiment_id: str) -> tuple[Counts, int]:
+        """(what all frames tell, spans still open or interrupted) over sealed segments and the tail."""
+        folder = self.folder(experiment_id)
+        current = manifest.latest(folder / "manifest")
+        self._tail(experiment_id, current)
+        total = seal.total_counts(current)
+        open_spans = 0
+        for (owner, _), (number, tail) in list(self._tails.items()):
+            if owner == experiment_id and number == current.number:
+                total.add(tail.contents.counts)
+                open_spans += tail.open_count
+        return total, open_spans
+
+    def has_live_writer(self, experiment_id: str) -> bool:
+        """Whether any process that wrote to the experiment may still run."""
+        for files in segment_files(self.folder(experiment_id) / "journal").values():
+            if not _is_gone(files[-1]):
+                return True
+        return False
+
+    def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
+        """Keep what one process counted beside its frames: losses, late spans, errors."""
+        folder = self.folder(experiment_id) / "ledger"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{writer}.json", msgspec.json.encode(counts))
+
+    def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
+        """What every process counted."""
+        paths = sorted((self.folder(experiment_id) / "ledger").glob("*.json"))
+        return [msgspec.json.decode(path.read_bytes()) for path in paths]
+
+    # -- the end ------------------------------------------------------------------------
+
+    def delete(self, experiment_id: str) -> None:
+        """Forget an experiment's rows; its record stays until `delete_experiment`."""
+        folder = self.folder(experiment_id)
+        for part in ("journal", "late", "parquet", "manifest", "ledger"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        self._tails = {key: value for key, value in self._tails.items() if key[0] != experiment_id}
+
+    def close(self) -> None:
+        """Release what is held. Idempotent."""
+        self._is_closed = True
+        self._tails.clear()
+        self._logs.clear()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosed(f"{self!r} is closed; make a new one or call otel_research.configure() again.")
+
+
+def _finish(segment: Segment) -> None:
+    segment.finish()
+
+
+def _is_gone(file: SegmentFile) -> bool:
+    """Whether the process that wrote the segment is known to be dead."""
+    tail = WriterTail()
+    with file.path.open("rb") as source:
+        head = source.read(64 * 1024)
+    for _ in tail.contents.spans(head):
+        break
+    writer = tail.contents.writer
+    return writer is not None and is_alive(writer) is False
+
+
+def _content_hash(part: pl.DataFrame) -> str:
+    content = io.BytesIO()
+    part.rechunk().write_ipc(content)
+    return hashlib.sha256(content.getbuffer()).hexdigest()[:32]
+
+
+def default_root() -> Path:
+    """Where experiments go when nothing is said: `.otel_research` in the working directory of now."""
+    return Path(os.getcwd()) / ".otel_research"

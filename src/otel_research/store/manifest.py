@@ -1,0 +1,94 @@
+"""Which Parquet files of an experiment count: `manifest/<n>.json`, the highest number wins.
+
+A manifest is never changed: a new one is created under the next number, and a writer that
+loses the race for that number reads again and merges. So a reader sees a whole state, and a
+crash between any two steps leaves either the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from otel_research.errors import StoreError
+from otel_research.journal.reader import Counts
+from otel_research.store.files import create_whole
+
+_NUMBER = re.compile(r"(\d+)\.json")
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """One sealed segment, or one appended batch."""
+
+    name: str
+    """The segment's or batch's name; its journal file, if still there, no longer counts."""
+    file: str | None
+    """The Parquet file below `parquet/`; None where the segment held no span."""
+    rows: int
+    sha256: str | None
+    writer: str | None = None
+    counts: Counts = msgspec.field(default_factory=Counts)
+    damaged_bytes: int = 0
+    carried: tuple[dict[str, Any], ...] = ()
+    """RAW rows of spans that the writer had open when this segment ended; only its last entry counts."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole state of an experiment's sealed files."""
+
+    number: int = 0
+    sealed: tuple[Sealed, ...] = ()
+    is_distinct: bool = False
+    """Checked: no two rows share an identity, so that a scan need not look."""
+    format_version: int = 1
+
+    def names(self) -> set[str]:
+        """Segments and batches that are sealed."""
+        return {entry.name for entry in self.sealed}
+
+    def carried(self, writer: str) -> tuple[dict[str, Any], ...]:
+        """What the writer's last sealed segment left open."""
+        entries = [entry for entry in self.sealed if entry.writer == writer]
+        return entries[-1].carried if entries else ()
+
+
+def latest(folder: Path) -> Manifest:
+    """The manifest with the highest number, or an empty one."""
+    numbers = [int(match[1]) for path in folder.glob("*.json") if (match := _NUMBER.fullmatch(path.name))]
+    if not numbers:
+        return Manifest()
+    path = folder / f"{max(numbers)}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(f"{path} is not a readable manifest: {error}. The Parquet files beside it are intact.") from error
+
+
+def update(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:
+    """Create the next manifest from the latest one; repeats until it wins its number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        current = latest(folder)
+        following = msgspec.structs.replace(change(current), number=current.number + 1)
+        if create_whole(folder / f"{following.number}.json", msgspec.json.encode(following)):
+            _forget_older(folder, following.number)
+            return following
+
+
+def _forget_older(folder: Path, number: int) -> None:
+    """Keep the last two: a reader may be about to open the one before."""
+    for path in folder.glob("*.json"):
+        match = _NUMBER.fullmatch(path.name)
+        if match and int(match[1]) < number - 1:
+            path.unlink(missing_ok=True)
+
+
+def with_sealed(manifest: Manifest, entry: Sealed) -> Manifest:
+    """The manifest with one more entry; the same name again changes nothing."""
+    if entry.name in manifest.names():
+        return manifest
+    return msgspec.structs.replace(manifest, sealed=(*manifest.sealed, entry), is_distinct=False)

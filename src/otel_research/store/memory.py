@@ -1,0 +1,192 @@
+"""Spans in this process's memory, as the same frames that the disk store writes.
+
+Durability: none beyond the process. A forked child's spans die with the child; the doctor
+says so. `limit` bounds the frames that are held, in bytes; at the limit the overload policy decides.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from typing import TYPE_CHECKING, Any
+
+from otel_research.errors import StoreClosed, UnknownExperiment
+from otel_research.experiments import ExperimentRecord, check_id
+from otel_research.journal.log import Closed, Log
+from otel_research.journal.reader import Counts
+from otel_research.journal.segment import MemorySegment, Segment
+from otel_research.journal.writer import Writer
+from otel_research.store import rows
+from otel_research.store.tail import SegmentBuffer, WriterTail
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+DEFAULT_LIMIT = 4 << 30
+LARGEST_SEGMENT = 4 << 20
+
+
+class _Held:
+    """What is held of one experiment."""
+
+    def __init__(self) -> None:
+        self.segments: list[SegmentBuffer] = []
+        self.tail = WriterTail()
+        self.appended: list[pl.DataFrame] = []
+        self.log: Log | None = None
+        self.is_over = False
+        self.ledgers: dict[str, dict[str, Any]] = {}
+
+
+class MemoryStore:
+    """A store for short runs and tests."""
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = limit
+        self._held: dict[str, _Held] = {}
+        self._records: dict[str, ExperimentRecord] = {}
+        self._notes: dict[str, list[dict[str, Any]]] = {}
+        self._is_closed = False
+        # Protects what is held against two readers converting the same frames.
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({len(self._held)} experiments, {self.size} bytes)"
+
+    @property
+    def url(self) -> str:
+        """The URL that names this kind of store."""
+        return "memory:"
+
+    @property
+    def size(self) -> int:
+        """Bytes of frames held."""
+        return sum(len(buffer.segment.buffer) for held in self._held.values() for buffer in held.segments)
+
+    def open_log(self, experiment_id: str, on_rolled: Closed | None = None, *, is_quarantine: bool = False) -> Log:
+        """The frames of this process for one experiment; a quarantine's frames are counted and let go."""
+        self._check_open()
+        held = _Held() if is_quarantine else self._of(experiment_id)
+
+        def open_segment(writer: Writer, index: int, size: int) -> Segment:
+            if self.size + size > self._limit:
+                raise OSError(errno.ENOSPC, f"the memory store is at its limit of {self._limit} bytes")
+            segment = MemorySegment(size)
+            held.segments.append(SegmentBuffer(segment, writer.name, index))
+            return segment
+
+        held.log = Log(open_segment, on_rolled=on_rolled or _finish, largest=LARGEST_SEGMENT)
+        return held.log
+
+    def append(self, batch: pa.RecordBatch, /) -> None:
+        """Store all rows of a batch; rows that are there already change nothing when read."""
+        import polars as pl
+
+        self._check_open()
+        frame = pl.DataFrame(pl.from_arrow(batch))
+        with self._lock:
+            for (experiment_id,), part in frame.group_by("experiment_id", maintain_order=True):
+                self._of(str(experiment_id)).appended.append(part)
+
+    def seal(self, experiment_id: str, *, is_over: bool) -> None:
+        """Convert the frames to columns and let them go."""
+        held = self._of(experiment_id)
+        if held.log is not None:
+            held.log.roll()
+        held.is_over = held.is_over or is_over
+        self._refresh(held)
+
+    def scan(self, experiment_id: str | None = None) -> pl.LazyFrame:
+        """Every stored row once."""
+        import polars as pl
+
+        self._check_open()
+        ids = list(self._held) if experiment_id is None else [check_id(experiment_id)]
+        frames = [self._frame(self._held[known]) for known in ids if known in self._held]
+        return pl.concat(frames) if frames else rows.nothing()
+
+    def _frame(self, held: _Held) -> pl.LazyFrame:
+        import polars as pl
+
+        with self._lock:
+            self._refresh(held)
+            frames = [held.tail.ended(), *held.appended]
+            if held.is_over:
+                frames.append(held.tail.interrupted())
+        return rows.once(pl.concat([rows.as_stored(frame.lazy()) for frame in frames]))
+
+    def _refresh(self, held: _Held) -> None:
+        """Convert new frames; drop the buffers of segments that take no more."""
+        with self._lock:
+            segments = list(held.segments)
+            held.tail.refresh(segments)
+            current = segments[-1:] if held.log is not None and held.log.is_growing else []
+            held.segments = [*current, *held.segments[len(segments) :]]
+
+    def counts(self, experiment_id: str) -> tuple[Counts, int]:
+        """(what all frames tell, spans still open or interrupted)."""
+        held = self._of(experiment_id)
+        self._refresh(held)
+        return held.tail.contents.counts, held.tail.open_count
+
+    def has_live_writer(self, experiment_id: str) -> bool:
+        """The only writer is this process."""
+        return experiment_id in self._held
+
+    def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
+        """Keep what this process counted beside its frames."""
+        self._of(experiment_id).ledgers[writer] = counts
+
+    def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
+        """What was counted."""
+        return list(self._of(experiment_id).ledgers.values())
+
+    def delete(self, experiment_id: str) -> None:
+        """Forget an experiment's rows."""
+        self._held.pop(experiment_id, None)
+
+    def close(self) -> None:
+        """Refuse further spans. What is held stays readable until the store is dropped."""
+        self._is_closed = True
+
+    def _of(self, experiment_id: str) -> _Held:
+        return self._held.setdefault(check_id(experiment_id), _Held())
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreClosed("the memory store is closed; call otel_research.configure() again.")
+
+    # -- the catalogue ------------------------------------------------------------------
+
+    def put_experiment(self, record: ExperimentRecord, /) -> None:
+        """Store or replace a record."""
+        self._records[record.id] = record
+
+    def get_experiment(self, experiment_id: str) -> ExperimentRecord:
+        """The record; raises `UnknownExperiment`."""
+        try:
+            return self._records[check_id(experiment_id)]
+        except KeyError:
+            raise UnknownExperiment(f"no experiment {experiment_id} in this memory store.") from None
+
+    def list_experiments(self) -> list[ExperimentRecord]:
+        """Every record, oldest first."""
+        return sorted(self._records.values(), key=lambda record: (record.started_ns, record.id))
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Forget a record and its annotations."""
+        self._records.pop(experiment_id, None)
+        self._notes.pop(experiment_id, None)
+
+    def annotate(self, experiment_id: str, note: dict[str, Any], /) -> None:
+        """Append one annotation."""
+        self._notes.setdefault(experiment_id, []).append(dict(note))
+
+    def annotations(self, experiment_id: str) -> list[dict[str, Any]]:
+        """Every annotation, in the order they were made."""
+        return list(self._notes.get(experiment_id, []))
+
+
+def _finish(segment: Segment) -> None:
+    segment.finish()

@@ -1,0 +1,138 @@
+"""Journal segments to Parquet, outside the hot path; every step repeatable after a crash.
+
+    convert     segment -> parquet/<segment>.parquet      temporary, fsync, rename
+    declare     manifest/<n+1>.json names the file         create-only
+    forget      unlink the journal file                    only now
+
+A crash before `declare` leaves the journal file in force, one after it the Parquet file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from otel_research.journal.reader import Counts
+from otel_research.store import manifest, rows
+from otel_research.store.files import replacing
+from otel_research.store.manifest import Manifest, Sealed
+from otel_research.store.tail import SegmentFile, WriterTail, segment_files
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ROW_GROUP = 50_000
+COMPRESSION_LEVEL = 6
+
+Step = Callable[[str], None]
+"""Called before each step with its name; the crash tests end the process there."""
+
+
+def seal(
+    folder: Path,
+    *,
+    is_growing: Callable[[SegmentFile], bool],
+    is_final: Callable[[str], bool],
+    step: Step = lambda name: None,
+) -> Manifest:
+    """Seal every complete segment of an experiment's folder.
+
+    `is_growing` says which segments are still written to; `is_final(writer)` whether the
+    writer's open spans will never end, so that they become interrupted rows.
+    """
+    for writer, files in segment_files(folder / "journal").items():
+        current = manifest.latest(folder / "manifest")
+        done = current.names()
+        for file in files:
+            if file.name in done:
+                step("forget")
+                file.path.unlink(missing_ok=True)
+        complete = [file for file in files if file.name not in done and not is_growing(file)]
+        if complete:
+            carried = current.carried(writer)
+            _seal_writer(folder, complete, carried, is_last_final=len(complete) == _remaining(files, done) and is_final(writer), step=step)
+    return manifest.latest(folder / "manifest")
+
+
+def _remaining(files: list[SegmentFile], done: set[str]) -> int:
+    return sum(file.name not in done for file in files)
+
+
+def _seal_writer(
+    folder: Path,
+    files: list[SegmentFile],
+    carried: tuple[dict[str, Any], ...],
+    *,
+    is_last_final: bool,
+    step: Step,
+) -> None:
+    for file in files:
+        tail = WriterTail(carried)
+        tail.refresh([file])
+        is_final = is_last_final and file is files[-1]
+        spans = tail.ended().vstack(tail.interrupted()) if is_final else tail.ended()
+        carried = () if is_final else tail.open_rows()
+        step("convert")
+        name, digest = write_parquet(folder / "parquet", file.name, spans)
+        entry = Sealed(
+            name=file.name,
+            file=name,
+            rows=spans.height,
+            sha256=digest,
+            writer=file.writer,
+            counts=tail.contents.counts,
+            damaged_bytes=sum(damage.length for damage in tail.contents.damage),
+            carried=carried,
+        )
+        step("declare")
+        manifest.update(folder / "manifest", lambda current, entry=entry: manifest.with_sealed(current, entry))  # type: ignore[misc]
+        step("forget")
+        file.path.unlink(missing_ok=True)
+
+
+def write_parquet(folder: Path, name: str, frame: pl.DataFrame) -> tuple[str | None, str | None]:
+    """(file name, sha256) of the rows, sorted by start; (None, None) for no rows."""
+    if frame.is_empty():
+        return None, None
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.parquet"
+    with replacing(path) as temporary:
+        frame.sort("start_ns", maintain_order=True).write_parquet(
+            temporary,
+            compression="zstd",
+            compression_level=COMPRESSION_LEVEL,
+            row_group_size=ROW_GROUP,
+            statistics=True,
+        )
+        digest = _sha256(temporary)
+    return path.name, digest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_distinct(folder: Path, frame: pl.LazyFrame) -> bool:
+    """Look once whether any two rows share an identity, and note it in the manifest if none do."""
+    if not rows.is_distinct(frame):
+        return False
+    current = manifest.latest(folder / "manifest")
+    if not current.is_distinct:
+        manifest.update(
+            folder / "manifest",
+            lambda now: msgspec.structs.replace(now, is_distinct=now.sealed == current.sealed),
+        )
+    return True
+
+
+def total_counts(current: Manifest) -> Counts:
+    """What the sealed segments told, added up."""
+    total = Counts()
+    for entry in current.sealed:
+        total.add(entry.counts)
+    return total

@@ -1,0 +1,157 @@
+"""The part of an experiment that is still in the journal, as rows; read once, then only what is new."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_research.journal.reader import Contents
+from otel_research.journal.segment import MemorySegment
+from otel_research.journal.writer import is_alive
+from otel_research.spans.batch import to_frame
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_SEGMENT = re.compile(r"(?P<writer>.+-\d+-[0-9a-f]+)-(?P<index>\d+)\.wal")
+KeyHex = str
+
+
+class SegmentFile(NamedTuple):
+    """A journal file and whose it is."""
+
+    path: Path
+    writer: str
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Its name in the manifest."""
+        return self.path.stem
+
+    def read(self, position: int) -> bytes:
+        """The bytes from `position` on; none where the file has gone."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(position)
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+
+class SegmentBuffer(NamedTuple):
+    """The same for a segment in memory."""
+
+    segment: MemorySegment
+    writer: str
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return f"{self.writer}-{self.index}"
+
+    def read(self, position: int) -> bytes:
+        """The bytes from `position` up to the last whole frame."""
+        return bytes(memoryview(self.segment.buffer)[position : self.segment.at])
+
+
+Source = SegmentFile | SegmentBuffer
+
+
+def segment_files(folder: Path) -> dict[str, list[SegmentFile]]:
+    """writer -> its journal files, in order."""
+    found: dict[str, list[SegmentFile]] = defaultdict(list)
+    for path in folder.glob("*.wal"):
+        match = _SEGMENT.fullmatch(path.name)
+        if match:
+            found[match["writer"]].append(SegmentFile(path, match["writer"], int(match["index"])))
+    return {writer: sorted(files, key=lambda file: file.index) for writer, files in found.items()}
+
+
+def segment_name(writer: str, index: int) -> str:
+    """The file name of a writer's segment."""
+    return f"{writer}-{index:06}.wal"
+
+
+class WriterTail:
+    """One writer's unsealed segments as rows. `refresh` reads what is new since the last time."""
+
+    def __init__(self, carried: Iterable[dict[str, Any]] = ()) -> None:
+        self.contents = Contents()
+        self.carried = {_key(row): row for row in carried}
+        """Spans that an earlier, sealed segment left open, as RAW rows."""
+        self._frames: list[pl.DataFrame] = []
+        self._current: str | None = None
+
+    def refresh(self, sources: Sequence[Source]) -> None:
+        """Read the new frames of the segments; sources are the writer's, in order, from where we are."""
+        names = [source.name for source in sources]
+        begin = names.index(self._current) if self._current in names else 0
+        for source in sources[begin:]:
+            if source.name != self._current:
+                self.contents.next_segment()
+                self._current = source.name
+            self._read(source)
+
+    def _read(self, source: Source) -> None:
+        from otel_research import semconv
+
+        records = list(self.contents.spans(source.read(self.contents.position)))
+        if not records:
+            return
+        for record, _ in records:
+            self.carried.pop((record.trace_id + record.span_id).hex(), None)
+        self._frames.append(semconv.normalise(to_frame(records).lazy()).collect())
+
+    def ended(self) -> pl.DataFrame:
+        """Rows of the spans that ended: RAW + CANONICAL."""
+        import polars as pl
+
+        if len(self._frames) > 1:
+            self._frames = [pl.concat(self._frames, rechunk=False)]
+        return self._frames[0] if self._frames else _nothing()
+
+    def interrupted(self) -> pl.DataFrame:
+        """Rows of the spans that have not ended: only meaningful once the writer is gone."""
+        import polars as pl
+
+        from otel_research import semconv
+        from otel_research.spans.schema import RAW, polars_schema
+
+        seen = self.contents.last_seen_ns
+        rows = [{**row, "last_seen_ns": seen or row.get("last_seen_ns")} for row in self.carried.values()]
+        carried = pl.DataFrame(rows, schema=polars_schema(RAW))
+        opened = to_frame(self.contents.open_spans(), seen)
+        return semconv.normalise(pl.concat([carried, opened]).lazy()).collect()
+
+    def open_rows(self) -> tuple[dict[str, Any], ...]:
+        """RAW rows of the spans that have not ended, for the next segment's reader."""
+        opened = to_frame(self.contents.open_spans(), self.contents.last_seen_ns)
+        return (*self.carried.values(), *opened.iter_rows(named=True))
+
+    @property
+    def open_count(self) -> int:
+        """Spans that started and have not ended."""
+        return len(self.contents.open) + len(self.carried)
+
+    @property
+    def is_writer_gone(self) -> bool:
+        """Whether the process that wrote this is known to be dead."""
+        writer = self.contents.writer
+        return writer is not None and is_alive(writer) is False
+
+
+def _key(row: dict[str, Any]) -> KeyHex:
+    return f"{row['trace_id']}{row['span_id']}"
+
+
+def _nothing() -> pl.DataFrame:
+    import polars as pl
+
+    from otel_research.spans.schema import STORED, polars_schema
+
+    return pl.DataFrame(schema=polars_schema(STORED))
