@@ -21,10 +21,9 @@ from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 import otel_research as otr
 
@@ -87,7 +86,7 @@ def ours(url: str, **settings: Any) -> Callable[[], Any]:
     def variant() -> Iterator[TracerProvider]:
         with bare() as provider, tempfile.TemporaryDirectory() as folder:
             recorder = otr.configure(store=url.replace("TMP", folder), provider=provider, **settings)
-            exp = otr.start_experiment("bench", condition="a", tags=["bench"], session_id="s")
+            exp = otr.start_experiment("bench", condition="a", session_id="s")
             try:
                 yield provider
             finally:

@@ -17,6 +17,7 @@ from otel_research.capture.exporter import ExperimentExporter
 from otel_research.capture.forward import SampledOnly
 from otel_research.capture.ids import ExperimentIdGenerator
 from otel_research.capture.ledger import Ledger
+from otel_research.capture.logs import ExperimentLogProcessor
 from otel_research.capture.processor import ExperimentSpanProcessor
 from otel_research.capture.sampler import ExperimentSampler
 from otel_research.errors import (
@@ -34,6 +35,7 @@ from otel_research.errors import (
     UnknownExperiment,
 )
 from otel_research.handle import Experiment
+from otel_research.imports.door import import_spans
 from otel_research.lifecycle import (
     current_experiment,
     experiment,
@@ -43,7 +45,7 @@ from otel_research.lifecycle import (
     stop_experiment,
 )
 from otel_research.measure import record, score
-from otel_research.numbers import calculate_metrics, compare, export, metrics_by, time_series, validate
+from otel_research.numbers import calculate_metrics, compare, export, metrics_by, reprice, time_series, validate
 from otel_research.recorder import Flushed, Recorder, configure
 from otel_research.selection import Selection
 from otel_research.store.base import Catalogue, Store
@@ -60,6 +62,7 @@ __all__ = [
     "ExperimentError",
     "ExperimentExporter",
     "ExperimentIdGenerator",
+    "ExperimentLogProcessor",
     "ExperimentRunning",
     "ExperimentSampler",
     "ExperimentSpanProcessor",
@@ -88,9 +91,11 @@ __all__ = [
     "experiment",
     "export",
     "get_experiment",
+    "import_spans",
     "list_experiments",
     "metrics_by",
     "record",
+    "reprice",
     "score",
     "start_experiment",
     "stop_experiment",

@@ -8,8 +8,9 @@ new one from it.
 
 from __future__ import annotations
 
+import contextvars
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -50,6 +51,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
             "experiment.trial.id": None if self.trial_id == NEW_TRIAL else self.trial_id,
             "experiment.item.id": self.item_id,
             "experiment.repetition": self.repetition,
+            "experiment.aside": self.aside,
             "session.id": self.session_id,
         }
         values.update({key: value for key, value in optional.items() if value is not None})
@@ -109,6 +111,7 @@ def scope_of(record: ExperimentRecord, source: str) -> Scope:
 
 # The process-wide experiment. Replaced as a whole, never mutated, so reading needs no lock.
 _process_scope: Scope | None = None
+_last_process_scope: Scope | None = None
 
 
 def process_scope() -> Scope | None:
@@ -118,8 +121,14 @@ def process_scope() -> Scope | None:
 
 def set_process_scope(scope: Scope | None) -> None:
     """Make `scope` the fallback of every thread and task of this process."""
-    global _process_scope
+    global _process_scope, _last_process_scope
+    _last_process_scope = _process_scope or _last_process_scope
     _process_scope = scope
+
+
+def last_process_scope() -> Scope | None:
+    """The one that ran before, so that a call that comes too late can be told which it missed."""
+    return _last_process_scope
 
 
 def context_scope(context: otel_context.Context | None = None) -> Scope | None:
@@ -145,6 +154,50 @@ def entered(scope: Scope) -> Iterator[Scope]:
         yield scope
     finally:
         otel_context.detach(token)
+
+
+class Apart:
+    """A context of its own for a generator: what it makes current stays inside it, across its yields.
+
+    A plain generator runs in the context of whoever asks for the next value, so an experiment
+    entered in it would leak to the caller between two values.
+    """
+
+    def __init__(self) -> None:
+        self._context = contextvars.copy_context()
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function inside."""
+        return self._context.run(function, *args)
+
+    def driven(self, generator: Any) -> Generator[Any, Any, Any]:
+        """The generator's values, each step made inside."""
+        step, argument = generator.send, None
+        while True:
+            try:
+                produced = self.run(step, argument)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, argument = generator.send, (yield produced)
+            except GeneratorExit:
+                self.run(generator.close)
+                raise
+            except BaseException as error:
+                step, argument = generator.throw, error
+
+    def awaited(self, awaitable: Any) -> Awaitable[Any]:
+        """The awaitable, each of its steps made inside."""
+        return _Awaited(self, awaitable)
+
+
+class _Awaited:
+    def __init__(self, apart: Apart, awaitable: Any) -> None:
+        self._apart = apart
+        self._awaitable = awaitable
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return (yield from self._apart.driven(self._awaitable.__await__()))
 
 
 def environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

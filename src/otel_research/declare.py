@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, SupportsIndex
+
+import msgspec
 
 from otel_research.capture.rules import Rules
 from otel_research.errors import ConfigurationError
-from otel_research.experiments import ExperimentRecord, check_json, check_name, new_id
+from otel_research.experiments import (
+    ExperimentRecord,
+    check_factors,
+    check_json,
+    check_label,
+    check_name,
+    check_text,
+    new_id,
+)
 
 METRICS = ("latency", "cost", "tokens", "success_rate", "custom")
+_DECLARED = ("hypothesis", "sample_size", "primary", "direction", "margin", "metrics", "study", "seed", "sampling_rate")
+"""What a resumed experiment keeps as it was declared."""
 
 
 def declared(arguments: Mapping[str, Any]) -> ExperimentRecord:
@@ -30,7 +43,7 @@ def declared(arguments: Mapping[str, Any]) -> ExperimentRecord:
         id=new_id(),
         name=check_name(arguments["name"]),
         hypothesis=_text("hypothesis", arguments["hypothesis"]),
-        condition=_text("condition", arguments["condition"]),
+        condition=check_label("condition", arguments["condition"]),
         tags=_names("tags", arguments["tags"]),
         sample_size=_count("sample_size", arguments["sample_size"]),
         metadata=check_json("metadata", arguments["metadata"]),
@@ -38,34 +51,89 @@ def declared(arguments: Mapping[str, Any]) -> ExperimentRecord:
         direction=_by_outcome("direction", arguments["direction"], primary, _direction),
         margin=_by_outcome("margin", arguments["margin"], primary, _margin),
         metrics=_metrics(arguments["metrics"]),
-        study=_text("study", arguments["study"]),
-        factors=check_json("factors", arguments["factors"]),
-        seed=arguments["seed"],
-        session_id=_text("session_id", arguments["session_id"]),
+        study=check_label("study", arguments["study"]),
+        factors=check_factors(arguments["factors"]),
+        seed=_seed(arguments["seed"]),
+        session_id=check_label("session_id", arguments["session_id"]),
         sampling_rate=arguments["sampling_rate"],
         started_ns=time.time_ns(),
     )
 
 
+def resumed(earlier: ExperimentRecord, now: ExperimentRecord) -> ExperimentRecord:
+    """The earlier record, running again, with what this start says.
+
+    Labels (condition, session, factors), tags and metadata may be new. What was declared before
+    the data came may be left out or repeated, not changed: `ConfigurationError` names what differs.
+    """
+    for what in _DECLARED:
+        said, before = getattr(now, what), getattr(earlier, what)
+        if said not in (None, (), {}, before):
+            raise ConfigurationError(
+                f"experiment {earlier.name!r} ({earlier.id}) was declared with {what}={before!r} and cannot be resumed "
+                f"with {what}={said!r}. Leave {what} out, or start a new experiment."
+            )
+    return msgspec.structs.replace(
+        earlier,
+        condition=now.condition or earlier.condition,
+        session_id=now.session_id or earlier.session_id,
+        factors={**earlier.factors, **now.factors},
+        tags=tuple(dict.fromkeys((*earlier.tags, *now.tags))),
+        metadata={**earlier.metadata, **now.metadata},
+        state="running",
+        ended_by=None,
+        stopped_ns=None,
+        content_hash=None,
+        is_hidden=False,
+    )
+
+
+def checked_calculators(given: Any) -> tuple[Any, ...]:
+    """The calculators, if each has a `name` and a `calculate`."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"custom_metrics is a list of calculators, got {given!r}.")
+    calculators = tuple(given)
+    for calculator in calculators:
+        name = getattr(calculator, "name", None)
+        if not isinstance(name, str) or not name or not callable(getattr(calculator, "calculate", None)):
+            raise ConfigurationError(
+                f"{calculator!r} in custom_metrics is not a calculator: it needs a `name` (text) and "
+                "`calculate(spans: pl.LazyFrame) -> Mapping`."
+            )
+    return calculators
+
+
 def _text(what: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return check_text(what, value)
     raise ConfigurationError(f"{what} is text, got {value!r} ({type(value).__name__}).")
+
+
+def _seed(value: Any) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, bool) and isinstance(value, SupportsIndex):
+        return operator.index(value)
+    raise ConfigurationError(f"seed is a whole number, got {value!r}.")
 
 
 def _names(what: str, value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
-        return (value,)
-    if isinstance(value, Sequence | set | frozenset) and all(isinstance(item, str) and item for item in value):
-        return tuple(dict.fromkeys(value))
+        value = (value,)
+    if isinstance(value, Sequence | set | frozenset) and all(isinstance(item, str) and item.strip() for item in value):
+        return tuple(dict.fromkeys(check_text(what, item) for item in value))
     raise ConfigurationError(f"{what} is a list of names, got {value!r}.")
 
 
 def _count(what: str, value: Any) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        return value
+    if value is None:
+        return None
+    if not isinstance(value, bool) and isinstance(value, SupportsIndex) and operator.index(value) > 0:
+        return operator.index(value)
     raise ConfigurationError(f"{what} is a whole number above 0 (per condition, in units of analysis), got {value!r}.")
 
 

@@ -11,8 +11,40 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_SECRET_NAME = re.compile(r"key|token|secret|passw|pwd|credential|auth|cookie|bearer", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"^(sk|pk|ghp|gho|xox[a-z]|hf|AKIA|eyJ)[-_A-Za-z0-9]{6,}|://[^/@\s]+:[^/@\s]+@")
+_SECRET_WORDS = frozenset(
+    [
+        "secret",
+        "secrets",
+        "password",
+        "passwd",
+        "passwords",
+        "passphrase",
+        "pwd",
+        "pass",
+        "credential",
+        "credentials",
+        "auth",
+        "authorization",
+        "bearer",
+        "cookie",
+        "token",
+        "apikey",
+        "accesskey",
+        "dsn",
+    ]
+)
+"""A name one of whose words is here names a secret; so does one that ends in "key" (`--api-key`, `OPENAI_API_KEY`)."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_NAMED = re.compile(
+    r"(?P<name>[A-Za-z][\w.-]*)(?P<between>['\"]?\s*[:=]\s*['\"]?(?:(?:[Bb]earer|[Bb]asic)\s+)?)"
+    r"(?P<value>(?!//)[^\s&,;'\"]+)"
+)
+"""name=value and name: value, wherever in an argument: assignments, headers, queries of a URL, code after -c."""
+_LOOKS_SECRET = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[a-z]|hf|gsk|npm|pypi)[-_][-_A-Za-z0-9]{8,}"
+    r"|AKIA[A-Z0-9]{12,}|AIza[-_A-Za-z0-9]{20,}|eyJ[-_A-Za-z0-9]{10,}\.[-_.A-Za-z0-9]+)"
+)
+_IN_URL = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]+(?=@)")
 HIDDEN = "<hidden>"
 
 
@@ -41,21 +73,31 @@ def captured() -> dict[str, Any]:
 
 
 def without_secrets(arguments: list[str]) -> list[str]:
-    """A command line whose secret-looking values are hidden: `--api-key=X`, `--token X`, `sk-...`, `user:pass@`."""
+    """A command line whose secret-looking values are hidden: `--api-key=X`, `--token X`, `sk-...`, `user:pass@`.
+
+    The rest of an argument stays, and so do numbers that only look the part (`--max-tokens 256`).
+    """
     shown: list[str] = []
     hides_next = False
     for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        if hides_next and not argument.startswith("-"):
-            shown.append(HIDDEN)
-        elif equals and _SECRET_NAME.search(name):
-            shown.append(f"{name}={HIDDEN}")
-        elif _SECRET_VALUE.search(argument):
-            shown.append(HIDDEN)
-        else:
-            shown.append(argument)
-        hides_next = not equals and argument.startswith("-") and bool(_SECRET_NAME.search(argument))
+        shown.append(HIDDEN if hides_next and not argument.startswith("-") else _shown(argument))
+        hides_next = argument.startswith("-") and "=" not in argument and _names_a_secret(argument)
     return shown
+
+
+def _shown(argument: str) -> str:
+    argument = _IN_URL.sub(HIDDEN, argument)
+    argument = _NAMED.sub(_hidden_if_secret, argument)
+    return _LOOKS_SECRET.sub(HIDDEN, argument)
+
+
+def _hidden_if_secret(match: re.Match[str]) -> str:
+    return match["name"] + match["between"] + HIDDEN if _names_a_secret(match["name"]) else match[0]
+
+
+def _names_a_secret(name: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    return not _SECRET_WORDS.isdisjoint(words) or words[-1:] in (["key"], ["keys"])
 
 
 def _git() -> dict[str, Any] | None:

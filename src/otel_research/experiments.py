@@ -22,6 +22,7 @@ EndedBy = Literal["user", "crash"]
 NAME_LIMIT = 200
 _PATH_LIKE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
 _ID = re.compile(r"[0-9a-f]{8,64}")
+_INT64 = range(-(2**63), 2**63)
 
 
 class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -90,6 +91,7 @@ def check_name(name: object) -> str:
             f"the experiment name {name!r} looks like a path or holds control characters. "
             "Use words, digits, spaces, '-', '_', '.' or ':'."
         )
+    check_text("the experiment name", name)
     if len(name) > NAME_LIMIT:
         raise ConfigurationError(
             f"the experiment name has {len(name)} characters, at most {NAME_LIMIT} are allowed; "
@@ -98,23 +100,57 @@ def check_name(name: object) -> str:
     return name
 
 
+def check_text(what: str, value: str) -> str:
+    """The text, if UTF-8 can hold it: a lone surrogate could neither be stored nor shown."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{what}={value!r} holds a lone surrogate, which UTF-8 cannot store.") from None
+    return str.__str__(value)
+
+
+def check_label(what: str, value: object) -> str | None:
+    """A name that spans carry (condition, session, ...): text that says something, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(f"{what} is text that names something, got {value!r}.")
+    return check_text(what, value)
+
+
+def check_factors(levels: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Factor levels: {name: text, number or boolean}. Every span of the arm carries them."""
+    checked = check_json("factors", levels)
+    for name, level in checked.items():
+        if not isinstance(level, (str, bool, int, float)) or (isinstance(level, int) and level not in _INT64):
+            raise ConfigurationError(f"factors[{name!r}] is {level!r}; a level is text, a number or a boolean.")
+    return checked
+
+
 def check_json(what: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
     """The mapping as plain JSON data, or an error that names the key which is not."""
+    if values is not None and not isinstance(values, Mapping):
+        raise ConfigurationError(f"{what} is a mapping such as {{'key': 'value'}}, got {values!r}.")
     checked: dict[str, Any] = {}
     for key, value in (values or {}).items():
         if not isinstance(key, str):
             raise ConfigurationError(f"{what} keys are text, got {key!r} ({type(key).__name__}).")
-        checked[key] = _plain(what, key, value)
+        checked[check_text(f"a key of {what}", key)] = _plain(what, key, value)
     return checked
 
 
 def _plain(what: str, key: str, value: Any) -> Any:
-    if value is None or isinstance(value, (str, bool, int)):
+    """The value in JSON's own types: subclasses (enumerations, NumPy's float64) as what they are based on."""
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return check_text(f"{what}[{key!r}]", value)
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             raise ConfigurationError(f"{what}[{key!r}] is {value!r}, which JSON cannot hold; use None or text.")
-        return value
+        return float(value)
     if isinstance(value, (list, tuple)):
         return [_plain(what, key, item) for item in value]
     if isinstance(value, Mapping):

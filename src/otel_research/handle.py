@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +19,17 @@ from otel_research.capture import accounts
 from otel_research.capture.experiment import OWN_SCOPE, ExperimentCapture
 from otel_research.capture.ledger import Ledger
 from otel_research.context import Scope
-from otel_research.errors import ConfigurationError, ExperimentRunning, ExperimentStopped
-from otel_research.experiments import ExperimentRecord, check_json
+from otel_research.errors import (
+    ConfigurationError,
+    ExperimentError,
+    ExperimentRunning,
+    ExperimentStopped,
+    UnknownExperiment,
+)
+from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_json, check_label
 from otel_research.recorder import Recorder
 from otel_research.store.library import Library
-from otel_research.trial import Trial, item_text
+from otel_research.trial import Trial, item_text, repetition_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,6 +40,19 @@ if TYPE_CHECKING:
     Where = pl.Expr | Mapping[str, Any]
 
 
+_HASHED = (
+    "trace_id", "span_id", "start_ns", "end_ns", "parent_span_id", "name", "kind", "status", "status_message",
+    "condition", "trial_id", "item_id", "repetition", "session_id", "factors", "aside", "sample_weight",
+    "scope", "scope_version", "attributes", "events", "links",
+    "dropped_attributes", "dropped_events", "dropped_links",
+)  # fmt: skip
+"""What the content hash covers: not where and by which process the spans were stored."""
+
+_OWN_ID = r'"experiment\.id":"[0-9a-f]*",?'
+
+_logger = logging.getLogger("otel_research")
+
+
 class Experiment:
     """One experiment: its record, its spans, and, in the process that runs it, its recording.
 
@@ -39,6 +60,26 @@ class Experiment:
     `ended_by`, `sample_size`, `metadata`, `study`, `factors`, `environment`, `content_hash`, ...)
     are its own. Made by `start_experiment`, `experiment`, `get_experiment` and `list_experiments`.
     """
+
+    # The record's fields, given by `__getattr__` as they are now.
+    hypothesis: str | None
+    condition: str | None
+    tags: tuple[str, ...]
+    state: State
+    ended_by: EndedBy | None
+    sample_size: int | None
+    metadata: dict[str, Any]
+    primary: tuple[str, ...]
+    direction: dict[str, str]
+    margin: dict[str, float]
+    study: str | None
+    factors: dict[str, Any]
+    seed: int | None
+    session_id: str | None
+    sampling_rate: float | None
+    environment: dict[str, Any]
+    content_hash: str | None
+    is_hidden: bool
 
     def __init__(
         self,
@@ -54,6 +95,8 @@ class Experiment:
         self.recorder = recorder
         self.custom_metrics = custom_metrics
         self._capture = capture
+        self._pid = os.getpid()
+        self._is_deleted = False
 
     def __repr__(self) -> str:
         return f"<Experiment {self.name!r} {self.id} {self.state}>"
@@ -84,18 +127,23 @@ class Experiment:
     @property
     def started_at(self) -> datetime:
         """When it was started, UTC."""
-        return datetime.fromtimestamp(self._record.started_ns // 1_000_000_000, UTC)
+        return _moment(self._record.started_ns)
 
     @property
     def stopped_at(self) -> datetime | None:
         """When it was stopped, UTC; None while it runs."""
         stopped = self.record.stopped_ns
-        return None if stopped is None else datetime.fromtimestamp(stopped // 1_000_000_000, UTC)
+        return None if stopped is None else _moment(stopped)
 
     @property
     def is_recording(self) -> bool:
         """Whether spans started in this process can still belong to it."""
         return self._capture is not None and not self._capture.is_stopped
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether a parent process began it and this one was forked since."""
+        return self._capture is not None and self._pid != os.getpid()
 
     # -- what spans carry ---------------------------------------------------------------
 
@@ -106,29 +154,34 @@ class Experiment:
     @contextmanager
     def arm(self, condition: str, factors: Mapping[str, Any] | None = None) -> Iterator[Experiment]:
         """Everything inside the block carries this condition (and these factor levels)."""
-        if not isinstance(condition, str) or not condition.strip():
-            raise ConfigurationError(f"a condition is a name such as 'baseline', got {condition!r}.")
         scope = self._scope()
-        levels = {**dict(scope.factors), **check_json("factors", factors)}
-        with context.entered(scope.having(condition=condition, factors=tuple(levels.items()))):
+        levels = {**dict(scope.factors), **check_factors(factors)}
+        named = scope.having(condition=_named("condition", condition), factors=tuple(levels.items()))
+        with context.entered(named):
             yield self
 
     @contextmanager
     def session(self, session_id: str) -> Iterator[Experiment]:
         """Everything inside the block belongs to this session."""
-        with context.entered(self._scope().having(session_id=str(session_id))):
+        with context.entered(self._scope().having(session_id=_named("session_id", session_id))):
             yield self
 
     @contextmanager
     def aside(self, name: str) -> Iterator[Experiment]:
         """Evaluation calls: captured, kept out of the system's latency, cost and reliability, reported apart."""
-        with context.entered(self._scope().having(aside=str(name))):
+        with context.entered(self._scope().having(aside=_named("aside", name))):
             yield self
 
     def trial(self, item: str | int | None = None, repetition: int = 0, **attributes: Any) -> Trial:
-        """One trial of an item; a context manager. An exception marks it failed."""
+        """One trial of an item; a context manager. An exception marks it failed.
+
+        Args:
+            item: the id of what the trial is about.
+            repetition: 0-based, of the item within its condition.
+            attributes: of the trial's span.
+        """
         self._check_recording()
-        scope = self._scope().having(item_id=item_text(item), repetition=repetition)
+        scope = self._scope().having(item_id=item_text(item), repetition=repetition_number(repetition))
         return Trial(self, scope, attributes)
 
     def _scope(self) -> Scope:
@@ -166,25 +219,20 @@ class Experiment:
 
         `flatten` adds one column `attr.<key>` per attribute key; a key of mixed types is JSON text.
         """
-        from otel_research import semconv
         from otel_research.pricing import price
         from otel_research.semconv import calls
         from otel_research.spans.schema import ALL, names
 
+        if self._is_deleted:
+            raise UnknownExperiment(f"experiment {self.name!r} ({self.id}) was deleted with its spans.")
         if self.recorder is not None and not self.recorder.is_closed:
             self.recorder.delivered(self.id)
-        rows = semconv.normalise(self.library.scan(self.id)) if self._is_of_older_vocabulary else self.library.scan(self.id)
-        complete = price(calls.mark(rows)).select(names(ALL))
+        complete = price(calls.mark(self.library.scan(self.id))).select(names(ALL))
         if not flatten:
             return complete
         from otel_research.formats.flat import flatten as with_attributes
 
         return with_attributes(complete)
-
-    @property
-    def _is_of_older_vocabulary(self) -> bool:
-        """Whether a later dialect may read the rows better than the one that stored them."""
-        return False
 
     def trials(self) -> pl.LazyFrame:
         """One row per trial: condition, item, outcome, latency, cost, tokens, scores."""
@@ -241,12 +289,7 @@ class Experiment:
         """
         if not isinstance(reason, str) or not reason.strip():
             raise ConfigurationError("an exclusion needs a reason that a reader can judge.")
-        what: dict[str, Any]
-        if isinstance(trial_or_where, Mapping):
-            what = {"where": check_json("where", trial_or_where)}
-        else:
-            what = {"trial_id": trial_or_where.id if isinstance(trial_or_where, Trial) else str(trial_or_where)}
-        self._annotate({"kind": "exclusion", **what, "reason": reason})
+        self._annotate({"kind": "exclusion", **_excluded(trial_or_where), "reason": reason})
 
     def _annotate(self, note: dict[str, Any]) -> None:
         from otel_research.measure import author
@@ -257,17 +300,27 @@ class Experiment:
         """Scores, exclusions and amendments made after the fact, in their order."""
         return self.library.catalogue.annotations(self.id)
 
-    def cleanup(self, *, keep_data: bool) -> None:
+    def cleanup(self, *, keep_data: bool, force: bool = False) -> None:
         """True hides the experiment from the list, False deletes it with its spans.
 
-        Raises `ExperimentRunning` while it runs.
+        Raises:
+            ExperimentRunning: it still runs.
+            ExperimentError: it is to be deleted, is not archived, and `force` is not given.
         """
+        if not isinstance(keep_data, bool):
+            raise ConfigurationError(f"keep_data is True (hide) or False (delete), got {keep_data!r}.")
         if self.record.state == "running":
             raise ExperimentRunning(f"experiment {self.name!r} ({self.id}) still runs; stop it first.")
         if keep_data:
             self._replace(is_hidden=True)
-        else:
-            self.library.delete(self.record)
+            return
+        if self.record.state != "archived" and not force:
+            raise ExperimentError(
+                f"experiment {self.name!r} ({self.id}) is not archived: deleting it would destroy its only copy. "
+                "Archive it first, or pass force=True."
+            )
+        self.library.delete(self.record)
+        self._is_deleted = True
 
     def _replace(self, **changes: Any) -> None:
         self._record = msgspec.structs.replace(self._record, **changes)
@@ -286,17 +339,48 @@ class Experiment:
         if self.recorder is not None:
             self.recorder.delivered(self.id)
         self._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)
-        self._replace(content_hash=content_hash(self.library.scan(self.id)), ledger=self.ledger().to_dict())
+        try:
+            self._replace(content_hash=content_hash(self.library.scan(self.id)), ledger=self.ledger().to_dict())
+        except Exception as error:
+            if not self.library.is_fed:
+                raise
+            # The spans are safe in the local journal; a store that is down must not end the program.
+            _logger.warning("otel_research: the store cannot be read now, so %r has no content hash: %s", self, error)
 
 
 def content_hash(rows: pl.LazyFrame) -> str:
-    """SHA-256 over what the stored rows say, independent of their order and of how they are stored."""
+    """SHA-256 over what the stored rows say, independent of their order, their store and the experiment's id."""
     import hashlib
 
-    columns = ["trace_id", "span_id", "start_ns", "end_ns", "name", "status", "condition", "trial_id", "attributes"]
+    import polars as pl
+
+    encode = msgspec.json.Encoder().encode_lines
     digest = hashlib.sha256()
-    for batch in rows.select(columns).sort(columns[:3]).collect().iter_slices(50_000):
-        digest.update(batch.write_csv(include_header=False).encode())
+    said = rows.select(_HASHED).with_columns(pl.col("attributes").str.replace(_OWN_ID, ""))
+    for batch in said.sort(_HASHED[:3], nulls_last=True).collect().iter_slices(50_000):
+        digest.update(encode(batch.rows()))
     return digest.hexdigest()
 
 
+def _moment(ns: int) -> datetime:
+    """UTC, to the microsecond; whole numbers all the way, because a float would be hundreds of ns off."""
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).replace(microsecond=ns % 1_000_000_000 // 1000)
+
+
+def _named(what: str, value: Any) -> str:
+    found = check_label(what, value)
+    if found is None:
+        raise ConfigurationError(f"{what} is a name, got None.")
+    return found
+
+
+def _excluded(what: Any) -> dict[str, Any]:
+    """A trial or a mapping, as an annotation says it."""
+    if isinstance(what, Mapping):
+        return {"where": check_json("where", what)}
+    trial_id = what.id if isinstance(what, Trial) else what
+    if not isinstance(trial_id, str) or not trial_id:
+        raise ConfigurationError(
+            f"cannot exclude {what!r}: pass a trial that has run, a trial's id, or a mapping such as {{'item_id': 'q7'}}."
+        )
+    return {"trial_id": trial_id}

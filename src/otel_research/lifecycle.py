@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import msgspec
 from opentelemetry import context as otel_context
 
 from otel_research import context, recorder
 from otel_research.capture import registry
-from otel_research.declare import declared
+from otel_research.declare import checked_calculators, declared, resumed
 from otel_research.environment import captured
-from otel_research.errors import ExperimentRunning, ExperimentStopped, UnknownExperiment
-from otel_research.experiments import ExperimentRecord, State
+from otel_research.errors import ConfigurationError, ExperimentRunning, ExperimentStopped, UnknownExperiment
+from otel_research.experiments import ExperimentRecord, State, check_id
 from otel_research.handle import Experiment
 from otel_research.journal.writer import this_writer
 from otel_research.recorder import Recorder
@@ -24,11 +26,16 @@ from otel_research.store.base import Store
 from otel_research.store.library import Library
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+STATES: tuple[State, ...] = get_args(State)
 STOP_SECONDS = 30.0
 """How long `stop_experiment` waits for open spans."""
 
 # id -> the handle of every experiment that this process runs.
 _live: dict[str, Experiment] = {}
+# Experiments that a thread is stopping: the second one to ask is told so.
+_stopping: set[str] = set()
+# Protects the process-wide experiment (one at most) and the set of those that are being stopped.
+_changing = threading.RLock()
 
 
 def start_experiment(
@@ -85,31 +92,33 @@ def start_experiment(
         ExperimentRunning: another process-wide experiment runs.
         StoreError: the store cannot take the experiment.
     """
-    arguments = {key: value for key, value in locals().items()}
-    process = context.process_scope()
-    if process is not None and process.experiment_id in registry.running and process.source == "process":
-        raise ExperimentRunning(
-            f"experiment {process.experiment_name!r} ({process.experiment_id}) runs in this process, so {name!r} cannot "
-            "start process-wide. Stop it first, or scope the new one: "
-            f"with otr.experiment({name!r}) as exp: ..."
-        )
-    begun = begin(arguments)
-    context.set_process_scope(context.scope_of(begun.record, "process"))
+    arguments = dict(locals())
+    with _changing:
+        process = context.process_scope()
+        if process is not None and process.experiment_id in registry.running and process.source == "process":
+            raise ExperimentRunning(
+                f"experiment {process.experiment_name!r} ({process.experiment_id}) runs in this process, so {name!r} "
+                "cannot start process-wide. Stop it first, or scope the new one: "
+                f"with otr.experiment({name!r}) as exp: ..."
+            )
+        begun = begin(arguments)
+        context.set_process_scope(context.scope_of(begun.record, "process"))
     return begun
 
 
 def begin(arguments: dict[str, Any]) -> Experiment:
     """Make or resume the record and take spans for it; the caller makes it current."""
     store, resume = arguments.pop("store"), arguments.pop("resume")
-    calculators = tuple(arguments.pop("custom_metrics"))
+    calculators = checked_calculators(arguments.pop("custom_metrics"))
     rules = {name: arguments[name] for name in ("event_filter", "sampling_rate", "sampling_strategy")}
     record = declared(arguments)
     active = recorder.current_or_default()
     library = active.library_for(store)
+    earlier = _earlier(library, record.name) if resume else None
     record = msgspec.structs.replace(
-        _resumed(library, record) if resume else record,
+        record if earlier is None else resumed(earlier, record),
         content=active.settings.content if isinstance(active.settings.content, str) else "callable",
-        environment={**captured(), "writer": msgspec.to_builtins(this_writer())},
+        environment=_environment(earlier),
     )
     library.catalogue.put_experiment(record)
     capture = active.begin(record, library, rules)
@@ -118,15 +127,30 @@ def begin(arguments: dict[str, Any]) -> Experiment:
     return experiment
 
 
-def _resumed(library: Library, record: ExperimentRecord) -> ExperimentRecord:
-    """The latest experiment of the same name, running again; the new record where there is none."""
-    found = library.find(name=record.name, include_hidden=True)
+def _earlier(library: Library, name: str) -> ExperimentRecord | None:
+    """The latest experiment of that name, if it can go on."""
+    found = library.find(name=name, include_hidden=True)
     if not found:
-        return record
-    earlier = found[-1]
-    if earlier.state == "archived":
-        raise ExperimentStopped(f"experiment {earlier.name!r} ({earlier.id}) is archived; start a new one.")
-    return msgspec.structs.replace(earlier, state="running", ended_by=None, stopped_ns=None, content_hash=None)
+        return None
+    latest = found[-1]
+    if latest.state == "archived":
+        raise ExperimentStopped(f"experiment {name!r} ({latest.id}) is archived; start a new one.")
+    if latest.state == "running":
+        where = "in this process" if latest.id in _live else "in another process"
+        raise ExperimentRunning(
+            f"experiment {name!r} ({latest.id}) still runs {where}, so it cannot be resumed. Stop it first, "
+            "or start a new one without resume=True."
+        )
+    return latest
+
+
+def _environment(earlier: ExperimentRecord | None) -> dict[str, Any]:
+    """Where this runs, and where it ran before it was resumed."""
+    now = {**captured(), "writer": msgspec.to_builtins(this_writer())}
+    if earlier is None:
+        return now
+    before = dict(earlier.environment)
+    return {**now, "earlier": [*before.pop("earlier", []), before]}
 
 
 def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECONDS) -> Experiment:
@@ -140,26 +164,50 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     """
     chosen = experiment_id if isinstance(experiment_id, Experiment) else get_experiment(experiment_id)
     chosen = _live.get(chosen.id, chosen)
-    if chosen.state != "running":
-        raise ExperimentStopped(
-            f"experiment {chosen.name!r} ({chosen.id}) is {chosen.state} already; its data are complete."
-        )
-    process = context.process_scope()
-    if process is not None and process.experiment_id == chosen.id:
-        context.set_process_scope(None)
-    active = recorder.current()
-    if active is not None:
-        active.end(chosen.id, timeout)
-    chosen._sealed(stopped_ns=time.time_ns())
-    _live.pop(chosen.id, None)
+    with _changing:
+        if chosen.state != "running" or chosen.id in _stopping:
+            state = "being stopped" if chosen.id in _stopping else chosen.state
+            raise ExperimentStopped(f"experiment {chosen.name!r} ({chosen.id}) is {state} already; its data are kept.")
+        _stopping.add(chosen.id)
+        process = context.process_scope()
+        if process is not None and process.experiment_id == chosen.id:
+            context.set_process_scope(None)
+    try:
+        active = recorder.current()
+        if active is not None:
+            active.end(chosen.id, timeout)
+        chosen._sealed(stopped_ns=time.time_ns())
+        _live.pop(chosen.id, None)
+    finally:
+        _stopping.discard(chosen.id)
     return chosen
+
+
+def _let_go(begun: Experiment) -> None:
+    """The end of a block: stop what this process began; a forked child leaves what its parent began."""
+    if begun.is_inherited:
+        _leave(begun)
+    elif begun.state == "running" and begun.id not in _stopping:
+        stop_experiment(begun)
+
+
+def _leave(begun: Experiment) -> None:
+    """A forked child goes: its spans stay in the experiment, which is its parent's to stop."""
+    if begun.recorder is not None:
+        begun.recorder.end(begun.id, timeout=0.0)
+    begun._save_ledger()
+    _live.pop(begun.id, None)
 
 
 def stop_all(active: Recorder) -> None:
     """At the recorder's end: stop what this process started. Spans that are open are interrupted."""
-    for experiment in list(_live.values()):
-        if experiment.recorder is active:
-            stop_experiment(experiment, timeout=0.0)
+    for begun in list(_live.values()):
+        if begun.recorder is not active:
+            continue
+        if begun.is_inherited:
+            _leave(begun)
+        elif begun.id not in _stopping:
+            stop_experiment(begun, timeout=0.0)
 
 
 def get_experiment(experiment_id: str) -> Experiment:
@@ -167,6 +215,10 @@ def get_experiment(experiment_id: str) -> Experiment:
 
     Raises `UnknownExperiment`.
     """
+    try:
+        check_id(experiment_id)
+    except ConfigurationError as error:
+        raise UnknownExperiment(str(error)) from None
     if experiment_id in _live:
         return _live[experiment_id]
     libraries = _libraries()
@@ -190,6 +242,8 @@ def list_experiments(
 
     `tag="dataset"` matches "dataset:mmlu" too; `tag="dataset:mmlu"` only that and below.
     """
+    if state is not None and state not in STATES:
+        raise ConfigurationError(f"state={state!r} is not a state: use one of {', '.join(STATES)}.")
     found: dict[str, Experiment] = {}
     for library in _libraries():
         for record in library.find(state=state, name=name, tag=tag, study=study, include_hidden=include_hidden):
@@ -210,11 +264,12 @@ def current_experiment() -> Experiment | None:
     return None if scope is None else _live.get(scope.experiment_id)
 
 
-class experiment:  # noqa: N801 - reads as a function: `with otr.experiment("name") as exp`
+class experiment:
     """An experiment scoped to a block or a function; takes what `start_experiment` takes.
 
     As a context manager (`with` or `async with`) it gives the `Experiment`; as a decorator of a
-    sync or async function every call is an experiment of its own. It is stopped at the end.
+    function (sync, async or a generator of either kind) every call is an experiment of its own.
+    It is stopped at the end.
     """
 
     def __init__(self, name: str, **declarations: Any) -> None:
@@ -224,7 +279,7 @@ class experiment:  # noqa: N801 - reads as a function: `with otr.experiment("nam
             raise TypeError(f"experiment() got unexpected arguments: {', '.join(unknown)}")
         defaults = {key: parameter.default for key, parameter in known.items() if key != "name"}
         self._arguments = {**defaults, **declarations, "name": name}
-        # A stack, so that one decorated function may call itself.
+        # What is open, so that one object may be entered again, also by another thread or task meanwhile.
         self._entered: list[tuple[Experiment, object]] = []
 
     def __enter__(self) -> Experiment:
@@ -234,18 +289,30 @@ class experiment:  # noqa: N801 - reads as a function: `with otr.experiment("nam
         return begun
 
     def __exit__(self, *exc_info: object) -> None:
-        begun, token = self._entered.pop()
-        otel_context.detach(cast(Any, token))
-        if begun.state == "running":
-            stop_experiment(begun)
+        _let_go(self._left())
 
     async def __aenter__(self) -> Experiment:
         return self.__enter__()
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self.__exit__(*exc_info)
+        begun = self._left()
+        if _is_in_asyncio():
+            # In a thread: spans of other tasks can end only while the loop runs.
+            await asyncio.to_thread(_let_go, begun)
+        else:
+            _let_go(begun)
+
+    def _left(self) -> Experiment:
+        """The experiment that this thread or task entered last."""
+        here = context.context_scope()
+        mine = [entry for entry in self._entered if here is not None and entry[0].id == here.experiment_id]
+        entry = (mine or self._entered)[-1]
+        self._entered.remove(entry)
+        otel_context.detach(cast(Any, entry[1]))
+        return entry[0]
 
     def __call__(self, function: Function) -> Function:
+        """Every call of the function is an experiment of its own."""
         name, declarations = self._arguments["name"], {k: v for k, v in self._arguments.items() if k != "name"}
 
         @functools.wraps(function)
@@ -255,7 +322,47 @@ class experiment:  # noqa: N801 - reads as a function: `with otr.experiment("nam
 
         @functools.wraps(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            with experiment(name, **declarations):
+            async with experiment(name, **declarations):
                 return await function(*args, **kwargs)
 
-        return cast(Function, run_async if inspect.iscoroutinefunction(function) else run)
+        @functools.wraps(function)
+        def run_generator(*args: Any, **kwargs: Any) -> Any:
+            apart, block = context.Apart(), experiment(name, **declarations)
+            apart.run(block.__enter__)
+            try:
+                return (yield from apart.driven(function(*args, **kwargs)))
+            finally:
+                apart.run(block.__exit__)
+
+        @functools.wraps(function)
+        async def run_async_generator(*args: Any, **kwargs: Any) -> Any:
+            apart, block = context.Apart(), experiment(name, **declarations)
+            apart.run(block.__enter__)
+            generator = function(*args, **kwargs)
+            try:
+                while True:
+                    yield await apart.awaited(generator.__anext__())
+            except StopAsyncIteration:
+                return
+            finally:
+                await apart.awaited(generator.aclose())
+                await apart.awaited(block.__aexit__())
+
+        kinds = (
+            (inspect.isasyncgenfunction, run_async_generator),
+            (inspect.isgeneratorfunction, run_generator),
+            (inspect.iscoroutinefunction, run_async),
+        )
+        called = getattr(function, "__call__", function)  # noqa: B004 - an object's own, which may be async
+        for is_kind, wrapper in kinds:
+            if is_kind(function) or is_kind(called):
+                return cast(Function, wrapper)
+        return cast(Function, run)
+
+
+def _is_in_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -13,9 +13,7 @@ from otel_research import context
 from otel_research.capture import registry
 from otel_research.errors import ConfigurationError, ExperimentError, ExperimentStopped
 from otel_research.handle import Experiment
-from otel_research.trial import Trial
-
-_PLAIN = (str, bool, int, float)
+from otel_research.trial import Trial, attribute_values
 
 
 def record(name: str, measurements: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> None:
@@ -36,11 +34,14 @@ def record(name: str, measurements: Mapping[str, Any], metadata: Mapping[str, An
     experiment = _current()
     if not isinstance(name, str) or not name.strip():
         raise ConfigurationError(f"record() needs a name such as 'my_app.accuracy.measured', got {name!r}.")
-    attributes: dict[str, Any] = {"experiment.row": "record"}
-    attributes.update({f"measurement.{key}": _checked("measurement", key, value) for key, value in measurements.items()})
-    attributes.update({key: _checked("metadata", key, value) for key, value in (metadata or {}).items()})
+    given = attribute_values("measurements", measurements)
+    described = attribute_values("metadata", {} if metadata is None else metadata)
+    reserved = sorted(key for key in described if key.startswith(("experiment.", "measurement.")))
+    if reserved:
+        raise ConfigurationError(f"metadata key {reserved[0]!r} is one that otel_research writes itself; rename it.")
+    attributes = {"experiment.row": "record", **{f"measurement.{key}": given[key] for key in given}, **described}
     end = time.time_ns()
-    span = experiment.tracer.start_span(name, attributes=attributes, start_time=end - _duration_ns(measurements))
+    span = experiment.tracer.start_span(name, attributes=attributes, start_time=end - _duration_ns(given))
     span.end(end_time=end)
     experiment._check_room()
 
@@ -82,7 +83,14 @@ def score(
         _score_row(owner, name, number, label, explanation, trial, trial_id)
     else:
         owner._annotate(
-            {"kind": "score", "trial_id": trial_id, "name": name, "value": number, "label": label, "explanation": explanation}
+            {
+                "kind": "score",
+                "trial_id": trial_id,
+                "name": name,
+                "value": number,
+                "label": label,
+                "explanation": explanation,
+            }
         )
 
 
@@ -108,7 +116,9 @@ def _score_row(
         where = trace.set_span_in_context(trial.span, context.with_scope(trial._scope.having(trial_id=trial_id)))
     given = {key: item for key, item in attributes.items() if item is not None}
     now = time.time_ns()
-    owner.tracer.start_span("gen_ai.evaluation.result", context=where, attributes=given, start_time=now).end(end_time=now)
+    owner.tracer.start_span("gen_ai.evaluation.result", context=where, attributes=given, start_time=now).end(
+        end_time=now
+    )
 
 
 def _score_value(name: Any, value: Any, label: str | None) -> float | None:
@@ -121,7 +131,9 @@ def _score_value(name: Any, value: Any, label: str | None) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ConfigurationError(f"the value of score {name!r} is a number, got {value!r}; text goes into label=.") from None
+        raise ConfigurationError(
+            f"the value of score {name!r} is a number, got {value!r}; text goes into label=."
+        ) from None
     if number != number or number in (float("inf"), float("-inf")):
         raise ConfigurationError(f"the value of score {name!r} is {value!r}; leave the score out where it is unknown.")
     return number
@@ -133,7 +145,7 @@ def _current() -> Experiment:
     found = current_experiment()
     if found is not None:
         return found
-    scope = context.current_scope()
+    scope = context.current_scope() or context.last_process_scope()
     if scope is not None and scope.experiment_id not in registry.running:
         raise ExperimentStopped(
             f"experiment {scope.experiment_name!r} ({scope.experiment_id}) is stopped and takes no more rows. "
@@ -142,18 +154,6 @@ def _current() -> Experiment:
     raise ExperimentError(
         "no experiment is running here. Start one: otr.start_experiment('name'), or "
         "with otr.experiment('name') as exp: ... In a thread of your own: with exp.activate(): ..."
-    )
-
-
-def _checked(what: str, key: Any, value: Any) -> Any:
-    if not isinstance(key, str) or not key:
-        raise ConfigurationError(f"{what} keys are text, got {key!r}.")
-    if isinstance(value, _PLAIN) or (isinstance(value, (list, tuple)) and all(isinstance(v, _PLAIN) for v in value)):
-        return value
-    if hasattr(value, "item") and callable(value.item):  # a NumPy or Torch scalar
-        return _checked(what, key, value.item())
-    raise ConfigurationError(
-        f"{what} {key!r} is a {type(value).__name__}; use numbers, text, booleans or lists of them."
     )
 
 

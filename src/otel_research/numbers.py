@@ -7,6 +7,7 @@ everything heavy is imported when it is first needed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from otel_research.analysis.metrics import Metrics
     from otel_research.analysis.quality import Quality
     from otel_research.analysis.subject import Subject
+    from otel_research.pricing import PriceTable, Repricing
 
     What = Experiment | Selection | str | pl.LazyFrame | pl.DataFrame
     Where = pl.Expr | Mapping[str, Any] | None
@@ -141,6 +143,41 @@ def validate(what: What, **options: Any) -> Quality:
     from otel_research.analysis.quality import validate as calculate
 
     return calculate(subject_of(what), **options)
+
+
+def reprice(
+    what: What, *, prices: str | Path | PriceTable | None = None, at: int | str | date | None = None
+) -> Repricing:
+    """What the same calls cost under another dated price table, and whether the ranking of conditions survives.
+
+    Excluded trials and evaluation calls stay out, as in every number.
+
+    Args:
+        what: an experiment, its id, "ID:condition", a selection or a frame.
+        prices: a price file (see `otel_research.pricing.file`) or a loaded table; default: the bundled table.
+        at: price every call as of this instant: nanoseconds since the epoch, a date, a datetime or ISO 8601
+            text (UTC); default: each call's own time.
+
+    Raises:
+        ConfigurationError: the price file or the date cannot be read.
+    """
+    from otel_research.analysis.subject import included
+    from otel_research.pricing import load
+    from otel_research.pricing import reprice as calculate
+
+    table = load(prices) if isinstance(prices, (str, Path)) else prices
+    return calculate(included(subject_of(what)), table, _instant(at))
+
+
+def _instant(at: int | str | date | None) -> int | date | None:
+    if not isinstance(at, str):
+        return at
+    try:
+        return datetime.fromisoformat(at)
+    except ValueError:
+        raise ConfigurationError(
+            f"at={at!r} is no date. Write one such as '2026-10-01' or '2026-10-01T12:00'."
+        ) from None
 
 
 def export(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_research.capture import attach, forward, registry
+from otel_research.capture import attach, forward, logs, registry
 from otel_research.capture.content import Policy, check_policy
 from otel_research.capture.experiment import ExperimentCapture
 from otel_research.capture.feed import Feeder
@@ -76,6 +76,8 @@ class Recorder:
 
     def __init__(self, settings: Settings, *, local_root: Path | None = None) -> None:
         self.settings = settings
+        # First, because a bad argument must not leave a global provider behind.
+        forwarding = forward.processors(settings.forward)
         self.library = Library(settings.store, local_root=local_root)
         self.tally = Tally()
         # Protects the table of captures and the retired segments; never held on a span's way.
@@ -91,12 +93,8 @@ class Recorder:
         self.is_own_provider = self.provider is None
         if self.provider is None:
             self.provider = attach.build_provider()
-        attach.attach(
-            self.provider,
-            self,
-            forward=forward.processors(settings.forward),
-            forward_all=settings.forward_all,
-        )
+        attach.attach(self.provider, self, forward=forwarding, forward_all=settings.forward_all)
+        logs.attach(self)
         _on_fork(self)
 
     def __repr__(self) -> str:
@@ -115,6 +113,7 @@ class Recorder:
     def begin(self, record: ExperimentRecord, library: Library, rules: dict[str, Any]) -> ExperimentCapture:
         """Take spans of an experiment from now on."""
         settings = self.settings
+        logs.attach(self)  # the program may have set its LoggerProvider since `configure()`
         capture = ExperimentCapture(
             record.id,
             library.journal.open_log(record.id, self._retire),
@@ -141,7 +140,7 @@ class Recorder:
         with self._lock:
             registry.running.pop(experiment_id, None)
         capture.wait_for_open(timeout)
-        capture.is_stopped = True
+        capture.stop()
         self._sync_log(capture)
         return capture
 
@@ -225,15 +224,19 @@ class Recorder:
             return
         from otel_research import lifecycle
 
-        lifecycle.stop_all(self)
-        self.flush()
-        self.is_closed = True
-        self._wake.set()
-        assert self.provider is not None
-        attach.detach(self.provider)
-        for experiment_id in list(self.captures):
-            registry.running.pop(experiment_id, None)
-        forget(self)
+        try:
+            lifecycle.stop_all(self)
+            self.flush()
+        finally:
+            # Also when the store fails: the host gets its sampler back.
+            self.is_closed = True
+            self._wake.set()
+            assert self.provider is not None
+            attach.detach(self.provider)
+            logs.detach(self)
+            for experiment_id in list(self.captures):
+                registry.running.pop(experiment_id, None)
+            forget(self)
 
     def after_fork(self) -> None:
         """In the child: own lock, own thread, own segments, own counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Sampler
 
+from otel_research.capture.forward import Forwarding
 from otel_research.capture.ids import ExperimentIdGenerator
 from otel_research.capture.processor import ExperimentSpanProcessor, Flushable
 from otel_research.capture.sampler import ExperimentSampler
+from otel_research.capture.view import is_fast
 from otel_research.errors import ConfigurationError
 
-# A processor cannot be taken off a provider, so the one that is there is used again.
-_attached: weakref.WeakKeyDictionary[TracerProvider, ExperimentSpanProcessor] = weakref.WeakKeyDictionary()
+# The samplers that we put on providers, as opposed to those that users put there by hand.
+_samplers: weakref.WeakSet[ExperimentSampler] = weakref.WeakSet()
+
+_logger = logging.getLogger("otel_research")
 
 
 def find_provider(given: Any = None) -> TracerProvider | None:
@@ -38,68 +42,98 @@ def find_provider(given: Any = None) -> TracerProvider | None:
 
 def build_provider() -> TracerProvider:
     """A provider of our own, made the global one: nothing dropped, no attribute limit unless the user set one."""
-    provider = TracerProvider(span_limits=_unlimited())
+    provider = TracerProvider(span_limits=unlimited())
     trace.set_tracer_provider(provider)
     return provider
 
 
-def _unlimited() -> SpanLimits:
+def unlimited() -> SpanLimits:
+    """No limit, except those that the standard variables set, the general one included."""
+    general = "OTEL_ATTRIBUTE_COUNT_LIMIT"
     wanted = {
-        "max_attributes": "OTEL_ATTRIBUTE_COUNT_LIMIT",
-        "max_span_attributes": "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-        "max_event_attributes": "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
-        "max_link_attributes": "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
-        "max_events": "OTEL_SPAN_EVENT_COUNT_LIMIT",
-        "max_links": "OTEL_SPAN_LINK_COUNT_LIMIT",
+        "max_attributes": (general,),
+        "max_span_attributes": ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", general),
+        "max_event_attributes": ("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", general),
+        "max_link_attributes": ("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", general),
+        "max_events": ("OTEL_SPAN_EVENT_COUNT_LIMIT",),
+        "max_links": ("OTEL_SPAN_LINK_COUNT_LIMIT",),
     }
-    return SpanLimits(**{name: SpanLimits.UNSET for name, variable in wanted.items() if variable not in os.environ})
+    lifted = {name for name, variables in wanted.items() if not any(variable in os.environ for variable in variables)}
+    return SpanLimits(**dict.fromkeys(lifted, SpanLimits.UNSET))
 
 
-def attach(
-    provider: TracerProvider, recorder: Flushable, *, forward: list[SpanProcessor], forward_all: bool
-) -> None:
+def attach(provider: TracerProvider, recorder: Flushable, *, forward: list[SpanProcessor], forward_all: bool) -> None:
     """Sampler, id generator, our processor and the forwarding ones, on the provider and the tracers it has made."""
-    ours = _attached.get(provider)
-    if ours is None:
-        ours = _attached[provider] = ExperimentSpanProcessor(recorder)
-        provider.add_span_processor(ours)
-    ours.recorder = recorder
-    _set_sampler(provider, ExperimentSampler(_host_sampler(provider.sampler), forward_all=forward_all))
-    if type(provider.id_generator) is RandomIdGenerator:
-        _set_id_generator(provider, ExperimentIdGenerator())
-    for extra in forward:
-        provider.add_span_processor(extra)
+    if getattr(provider, "_disabled", False):
+        _logger.warning(
+            "otel_research: OTEL_SDK_DISABLED is set, so the SDK makes no spans and nothing can be captured."
+        )
+    _our_processor(provider, recorder).recorder = recorder
+    _wrap_samplers(provider, forward_all)
+    _replace_stock_ids(provider)
+    if forward:
+        _our_forwarding(provider).use(forward)
 
 
 def detach(provider: TracerProvider) -> None:
-    """Give the host its sampler back; without a running experiment our processor lets every span pass."""
-    ours = _attached.get(provider)
-    if ours is not None:
-        ours.recorder = None
-    _set_sampler(provider, _host_sampler(provider.sampler))
+    """Give the host its samplers back and forward no more; our processor lets every span pass.
+
+    Ids stay ours: the stock generator would move the program's random numbers from here on.
+    """
+    for found in processors_of(provider):
+        if isinstance(found, ExperimentSpanProcessor):
+            found.recorder = None
+        elif isinstance(found, Forwarding):
+            found.release()
+    for holder in _holders(provider):
+        if holder.sampler in _samplers:
+            holder.sampler = holder.sampler.delegate
 
 
-def _host_sampler(sampler: Sampler) -> Sampler:
-    while isinstance(sampler, ExperimentSampler):
-        sampler = sampler.delegate
-    return sampler
+def _our_processor(provider: TracerProvider, recorder: Flushable) -> ExperimentSpanProcessor:
+    """The one that is there, from an earlier recorder or put there by the user, else a new one."""
+    for found in processors_of(provider):
+        if isinstance(found, ExperimentSpanProcessor):
+            return found
+    made = ExperimentSpanProcessor(recorder)
+    provider.add_span_processor(made)
+    return made
 
 
-def _set_sampler(provider: TracerProvider, sampler: Sampler) -> None:
-    provider.sampler = sampler
-    for tracer in _tracers(provider):
-        tracer.sampler = sampler
+def _our_forwarding(provider: TracerProvider) -> Forwarding:
+    for found in processors_of(provider):
+        if isinstance(found, Forwarding):
+            return found
+    made = Forwarding()
+    provider.add_span_processor(made)
+    return made
 
 
-def _set_id_generator(provider: TracerProvider, generator: ExperimentIdGenerator) -> None:
-    provider.id_generator = generator
-    for tracer in _tracers(provider):
-        tracer.id_generator = generator
+def _wrap_samplers(provider: TracerProvider, forward_all: bool) -> None:
+    """Each holder's own sampler, in ours; one that the user has wrapped by hand is left as it is."""
+    wrapped: dict[int, ExperimentSampler] = {}
+    for holder in _holders(provider):
+        host = holder.sampler
+        if isinstance(host, ExperimentSampler) and (host.forward_all or not forward_all):
+            continue
+        if id(host) not in wrapped:
+            wrapped[id(host)] = ExperimentSampler(host, forward_all=forward_all, is_tagging=not is_fast())
+            _samplers.add(wrapped[id(host)])
+        holder.sampler = wrapped[id(host)]
 
 
-def _tracers(provider: TracerProvider) -> list[Any]:
-    """Tracers made before us: they hold their own sampler and generator."""
-    return list(getattr(provider, "_tracers", {}).values())
+def _replace_stock_ids(provider: TracerProvider) -> None:
+    """A generator that the host has chosen stays; the stock one reads and moves the global `random`."""
+    ours: ExperimentIdGenerator | None = None
+    for holder in _holders(provider):
+        if type(holder.id_generator) is RandomIdGenerator:
+            ours = ours or ExperimentIdGenerator()
+            holder.id_generator = ours
+
+
+def _holders(provider: TracerProvider) -> list[Any]:
+    """The provider, and the tracers made before us: they hold their own sampler and generator."""
+    return [provider, *getattr(provider, "_tracers", {}).values()]
 
 
 def processors_of(provider: TracerProvider) -> list[SpanProcessor]:

@@ -31,7 +31,9 @@ def check_policy(policy: object) -> Policy:
     """The policy, or a clear refusal."""
     if policy in ("full", "hash", "drop") or callable(policy):
         return policy  # type: ignore[return-value]
-    raise ConfigurationError(f"content={policy!r} is not a policy: use 'full', 'hash', 'drop' or a callable(key, value).")
+    raise ConfigurationError(
+        f"content={policy!r} is not a policy: use 'full', 'hash', 'drop' or a callable(key, value)."
+    )
 
 
 class Content:
@@ -43,13 +45,15 @@ class Content:
 
     def __init__(self, policy: Policy, on_error: Callable[[str, Exception], None]) -> None:
         self.is_full = policy == "full"
+        self.redact = None if self.is_full else self.applied
+        """What events and links are given to, where something may not be written."""
         self._policy = policy
         self._on_error = on_error
 
-    def applied(self, attributes: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    def applied(self, attributes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """The attributes that may be written."""
-        if attributes is None:
-            return None
+        if attributes is None or self.is_full:
+            return attributes
         if callable(self._policy):
             return {key: self._redacted(key, value) for key, value in attributes.items()}
         if self._policy == "drop":

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic_ns
 from typing import Any
 
-from otel_research.capture import registry, view
+from otel_research.capture import registry
 from otel_research.capture.content import Content, Policy
 from otel_research.capture.ledger import Ledger, Tally
+from otel_research.capture.registry import open_spans
 from otel_research.capture.room import Overload, Room
 from otel_research.capture.rules import KEEP, Rules
-from otel_research.capture.view import attributes_of
-from otel_research.context import Scope
+from otel_research.capture.view import PublicView, attributes_of, is_fast
+from otel_research.context import NEW_TRIAL, Scope
 from otel_research.journal.frame import END, LEFT_OUT, START
 from otel_research.journal.log import Log
-from otel_research.spans.record import encode_end, encode_left_out, encode_start
+from otel_research.spans.record import encode_end, encode_left_out, encode_origin, encode_start
 
+FEW = 8
+"""Up to so many attributes their keys are written out; for more a number stands for all keys."""
 OWN_SCOPE = "otel_research"
 """The instrumentation scope of the experiment's own rows: trials, records, scores."""
 
@@ -58,108 +61,134 @@ class ExperimentCapture:
         self._starts = starts
         self._sync_each = sync_each
         # The usual case takes every span as it is, without a rule or a policy in the way.
-        self._is_plain = self.rules.is_empty and self._content.is_full and view.is_fast()
+        self._is_plain = self.rules.is_empty and self._content.is_full and is_fast()
         self.is_stopped = False
-        self._interrupted = 0
+        self._known: dict[int, tuple[Any, int, int]] = {}
+        """id of an instrumentation scope -> (resource, number of the scope, number of the resource)."""
         self._warned: set[str] = set()
 
-    # -- the hot path -------------------------------------------------------------------
+    # -- the hot path: what is usual is written out in one piece, because calls are what costs ---
 
-    def start(self, span: Any, scope: Scope, mono_ns: int, attributes: Any) -> None:
-        """A span of ours has started."""
-        if not self._starts or not (self._is_plain or self.rules.keeps_trace(span._context[0])):
-            self.tally.add("started_silently")
+    def start(self, span: Any, scope: Scope) -> None:
+        """A span of ours has started: tag it, journal the start, remember it until it ends."""
+        context = span._context
+        key = (context[0], context[1])
+        if key in open_spans:
+            # A provider may carry two processors of ours, one put there by hand: the first takes the span.
             return
-        if not self._content.is_full:
-            attributes = self._content.applied(attributes)
-        numbers = self.log.numbers
-        scope_number = numbers.get(id(span._instrumentation_scope))
-        resource_number = numbers.get(id(span._resource))
-        if scope_number is None or resource_number is None:
-            scope_number, resource_number = _numbers(self.log, span)
-        payload = encode_start(span, scope.labels, scope_number, resource_number, mono_ns, attributes)
+        if scope.trial_id == NEW_TRIAL:
+            scope = _of_this_trial(span, scope)
+        attributes = _tag(span, scope) if self._is_plain else _tag_publicly(span, scope)
+        known = self._known.get(id(span._instrumentation_scope))
+        if known is None or known[0] is not span._resource:
+            known = self._define(span)
         try:
-            self.log.append(START, payload)
-        except (OSError, ValueError) as error:
-            if self.room.without(START, payload, error) is not None:
-                self.tally.add("started_silently")
+            origin = encode_origin(span, scope.labels, known[1], known[2], monotonic_ns())
+        except Exception:
+            origin = encode_origin(PublicView(span), scope.labels, known[1], known[2], monotonic_ns())
+        open_spans[key] = (self, scope, origin)
+        if self._starts:
+            if self._is_plain:
+                shaped = self.log.shaped(attributes) if len(attributes) > FEW else None
+                payload = encode_start(origin, span, attributes, shaped)
+            else:
+                payload = self._start_by_rule(span, origin, attributes)
+            if payload:
+                try:
+                    self.log.append(START, payload)
+                except (OSError, ValueError) as error:
+                    self._start_without_room(payload, error)
 
-    def end(self, span: Any, scope: Scope, mono_start_ns: int) -> None:
+    def end(self, span: Any, scope: Scope, origin: bytes) -> None:
         """A span of ours has ended: exactly one frame, or one count."""
-        if self.is_stopped:
-            self._take_late(span, scope, mono_start_ns)
-            return
-        weight: float | None = 1.0
-        attributes: Any = attributes_of(span)
-        seen = span
-        if not self._is_plain:
-            decision = KEEP if self.rules.is_empty else self.rules.decide(span, is_own=_is_own(span))
-            if decision.left_out is not None:
-                self._leave_out(span, decision.left_out)
-                return
-            weight = decision.weight
-            seen, attributes = self._shown(span, attributes)
-        self._store(END, self._encoded(span, seen, scope, mono_start_ns, weight, attributes))
+        if self._is_plain:
+            attributes = span._attributes._dict
+            shaped = self.log.shaped(attributes) if len(attributes) > FEW else None
+            try:
+                payload = encode_end(origin, span, monotonic_ns(), 1.0, attributes, shaped)
+            except Exception:
+                payload = encode_end(origin, PublicView(span), monotonic_ns(), 1.0, attributes, shaped)
+        else:
+            payload = self._end_by_rule(span, origin)
+        if payload:
+            try:
+                self.log.append(END, payload)
+            except (OSError, ValueError) as error:
+                self._end_without_room(payload, error)
+            if self._sync_each:
+                self._sync()
 
-    def _encoded(
-        self, span: Any, seen: Any, scope: Scope, mono_start_ns: int, weight: float | None, attributes: Any
-    ) -> bytes:
-        numbers = self.log.numbers
-        scope_number = numbers.get(id(span._instrumentation_scope))
-        resource_number = numbers.get(id(span._resource))
-        if scope_number is None or resource_number is None:
-            scope_number, resource_number = _numbers(self.log, span)
-        return encode_end(
-            seen, scope.labels, scope_number, resource_number, mono_start_ns, monotonic_ns(), weight, attributes
+    def _define(self, span: Any) -> tuple[Any, int, int]:
+        """The numbers of the span's scope and resource, defined in the log on first sight."""
+        scope, resource = span._instrumentation_scope, span._resource
+        name, version = getattr(scope, "name", "") or "", getattr(scope, "version", None) or None
+        known = (
+            resource,
+            self.log.number_of(scope, "scope", name, version, dict(getattr(scope, "attributes", None) or {})),
+            self.log.number_of(resource, "resource", "", None, dict(resource.attributes)),
         )
+        self._known[id(scope)] = known
+        return known
 
-    def _store(self, kind: int, payload: bytes) -> None:
-        try:
-            self.log.append(kind, payload)
-        except (OSError, ValueError) as error:
-            reason = self.room.without(kind, payload, error)
-            if reason is not None:
-                self.tally.add(f"lost:{reason}")
-                return
-        if self._sync_each:
-            self._sync()
+    # -- with rules, a policy or an unknown SDK ------------------------------------------
 
-    # -- with rules or a policy ---------------------------------------------------------
+    def _start_by_rule(self, span: Any, origin: bytes, attributes: Mapping[str, Any]) -> bytes:
+        """The start record as it may be written; empty for a trace that the rate leaves out."""
+        if not self.rules.keeps_trace(span._context[0]):
+            self.tally.add("started_silently")
+            return b""
+        return encode_start(origin, PublicView(span), self._content.applied(attributes) or {}, None, self.rules.weight)
 
-    def _leave_out(self, span: Any, reason: str) -> None:
+    def _end_by_rule(self, span: Any, origin: bytes) -> bytes:
+        """The end record as it may be written; empty for a span that is not kept."""
+        if self.is_stopped:
+            self._take_late(span, origin)
+            return b""
+        decision = KEEP if self.rules.is_empty else self.rules.decide(span, is_own=_is_own(span))
+        if decision.left_out is not None:
+            self._leave_out(origin, decision.left_out)
+            return b""
+        attributes = self._content.applied(attributes_of(span)) or {}
+        return encode_end(origin, PublicView(span, self._content.redact), monotonic_ns(), decision.weight, attributes)
+
+    def _start_without_room(self, payload: bytes, error: OSError | ValueError) -> None:
+        if self.room.without(START, payload, error) is not None:
+            self.tally.add("started_silently")
+
+    def _end_without_room(self, payload: bytes, error: OSError | ValueError) -> None:
+        reason = self.room.without(END, payload, error)
+        if reason is not None:
+            self.tally.add(f"lost:{reason}")
+
+    def _leave_out(self, origin: bytes, reason: str) -> None:
         """The rules left it out: a small frame says so, so that the count survives a crash."""
         self.tally.add(reason)
-        context = span.context
-        payload = encode_left_out(reason, context.trace_id, context.span_id)
+        payload = encode_left_out(reason, origin)
         try:
             self.log.append(LEFT_OUT, payload)
         except (OSError, ValueError) as error:
             self.room.without(LEFT_OUT, payload, error)
 
-    def _shown(self, span: Any, attributes: Any) -> tuple[Any, Any]:
-        """The span and its attributes as they may be written."""
-        if not self._content.is_full:
-            return view.PublicView(span, self._content.applied), self._content.applied(attributes)
-        return (span if view.is_fast() else view.PublicView(span)), attributes
-
-    def _take_late(self, span: Any, scope: Scope, mono_start_ns: int) -> None:
+    def _take_late(self, span: Any, origin: bytes) -> None:
         """After the stop: kept aside, never part of the experiment."""
         self.tally.add("late")
         self.note_once("late", f"a span ended after experiment {self.experiment_id} was stopped; it is quarantined.")
         if self._quarantine is None:
-            self._quarantine = self._open_quarantine()
-        seen, attributes = self._shown(span, attributes_of(span))
-        numbers = _numbers(self._quarantine, span)
-        self._quarantine.append(
-            END, encode_end(seen, scope.labels, *numbers, mono_start_ns, monotonic_ns(), None, attributes)
-        )
+            quarantine = self._open_quarantine()
+            quarantine.adopt(self.log)
+            self._quarantine = quarantine
+        attributes = self._content.applied(attributes_of(span)) or {}
+        seen = PublicView(span, self._content.redact)
+        self._quarantine.append(END, encode_end(origin, seen, monotonic_ns(), None, attributes))
 
     # -- counting -----------------------------------------------------------------------
 
     def note_error(self, where: str, error: Exception) -> None:
         """A user's rule raised: count it, say so once."""
         self.tally.add(f"error:{where}")
-        self.note_once(where, f"{where} raised {type(error).__name__}: {error}. The span was kept; counted in the ledger.")
+        self.note_once(
+            where, f"{where} raised {type(error).__name__}: {error}. The span was kept; counted in the ledger."
+        )
 
     def note_once(self, key: str, text: str) -> None:
         """Log a warning the first time."""
@@ -209,6 +238,11 @@ class ExperimentCapture:
             time.sleep(0.01)
         return count
 
+    def stop(self) -> None:
+        """What ends from now on is late."""
+        self.is_stopped = True
+        self._is_plain = False
+
     def _sync(self) -> None:
         try:
             self.log.sync()
@@ -226,12 +260,34 @@ def _is_own(span: Any) -> bool:
     return scope is not None and scope.name == OWN_SCOPE
 
 
-def _numbers(log: Log, span: Any) -> tuple[int, int]:
-    """The numbers of the span's scope and resource, defined in the log on first sight."""
-    found, resource = span._instrumentation_scope, span._resource
-    name, version = getattr(found, "name", "") or "", getattr(found, "version", None) or None
-    scope_attributes = dict(getattr(found, "attributes", None) or {})
-    return (
-        log.number_of(found, "scope", name, version, scope_attributes),
-        log.number_of(resource, "resource", "", None, dict(resource.attributes)),
-    )
+def _of_this_trial(span: Any, scope: Scope) -> Scope:
+    """The span is a trial: its own id is the trial's."""
+    trial_id = f"{span._context[1]:016x}"
+    span.set_attribute("experiment.trial.id", trial_id)
+    return scope.having(trial_id=trial_id)
+
+
+def _tag(span: Any, scope: Scope) -> Mapping[str, Any]:
+    """Put the experiment's attributes on the span, at no cost where they fit; the span's attributes then.
+
+    `set_attributes` cleans every value again, which is most of what tagging would cost. Ours are
+    clean, and `view` has checked that the SDK keeps attributes in this dict.
+    """
+    bounded = span._attributes
+    given: dict[str, Any] = bounded._dict
+    if "experiment.id" in given:
+        return given
+    tags = scope.attributes
+    most = bounded.maxlen
+    if bounded.max_value_len is None and (most is None or len(given) + len(tags) <= most) and "session.id" not in given:
+        given.update(tags)
+    else:
+        span.set_attributes(scope.missing_from(given))
+    return given
+
+
+def _tag_publicly(span: Any, scope: Scope) -> Mapping[str, Any]:
+    given = attributes_of(span)
+    if "experiment.id" not in given:
+        span.set_attributes(scope.missing_from(given))
+    return attributes_of(span)

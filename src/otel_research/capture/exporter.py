@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from opentelemetry.sdk.trace import ReadableSpan
@@ -17,16 +17,23 @@ from otel_research.capture.view import PublicView
 from otel_research.errors import UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id
 from otel_research.journal.writer import this_writer
-from otel_research.spans.record import Labels, decode_span, encode_end, encode_msgpack
+from otel_research.spans.record import Labels, decode_span, encode_end, encode_msgpack, encode_origin
 from otel_research.store.base import Store
 from otel_research.store.library import Library
 
 if TYPE_CHECKING:
-    from otel_research.handle import Experiment
     from otel_research.spans.batch import Definitions
     from otel_research.spans.record import SpanRecord
 
 _logger = logging.getLogger("otel_research")
+
+
+class Identified(Protocol):
+    """Anything with an experiment's id: an `Experiment`, which is made further up."""
+
+    @property
+    def id(self) -> str:
+        """Hex text."""
 
 
 class ExperimentExporter(SpanExporter):
@@ -41,7 +48,7 @@ class ExperimentExporter(SpanExporter):
             counted as `outside`.
     """
 
-    def __init__(self, store: str | Store, experiment: Experiment | str | None = None) -> None:
+    def __init__(self, store: str | Store, experiment: Identified | str | None = None) -> None:
         self._library = Library(store)
         self._default = None if experiment is None else check_id(getattr(experiment, "id", experiment))
         self._tally = Tally()
@@ -134,16 +141,9 @@ def _record(span: ReadableSpan, experiment_id: str, definitions: Definitions) ->
         definitions.learn(Definition(id(scope), "scope", scope.name, scope.version, dict(scope.attributes or {})))
     definitions.learn(Definition(id(resource), "resource", "", None, dict(resource.attributes)))
     attributes = dict(span.attributes or {})
-    payload = encode_end(
-        PublicView(span),
-        _labels(experiment_id, attributes),
-        id(scope),
-        id(resource),
-        None,
-        None,
-        1.0,
-        attributes,
-    )
+    view = PublicView(span)
+    origin = encode_origin(view, _labels(experiment_id, attributes), id(scope), id(resource), None)
+    payload = encode_end(origin, view, None, 1.0, attributes)
     return decode_span(payload), definitions
 
 
@@ -167,5 +167,3 @@ def _labels(experiment_id: str, attributes: dict[str, Any]) -> msgspec.Raw:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-

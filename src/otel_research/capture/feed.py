@@ -7,6 +7,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
 from otel_research.errors import StoreError
 
 if TYPE_CHECKING:
@@ -47,6 +50,15 @@ class Feeder:
                 time.sleep(_RETRY_SECONDS)
 
     def _attempt(self) -> int:
+        # Without it an instrumented driver's spans about our own writes would come back to be written.
+        token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        try:
+            return self._sent()
+        finally:
+            otel_context.detach(token)
+
+    def _sent(self) -> int:
+        """Send what is pending; how many rows could not be sent."""
         rows = self._pending_rows()
         sent = 0
         try:

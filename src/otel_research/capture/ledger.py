@@ -94,7 +94,9 @@ class Tally:
         """name -> count for the names that begin with `prefix:`."""
         with self._lock:
             counts = dict(self._counts)
-        return {name.removeprefix(prefix + ":"): number for name, number in counts.items() if name.startswith(prefix + ":")}
+        return {
+            name.removeprefix(prefix + ":"): number for name, number in counts.items() if name.startswith(prefix + ":")
+        }
 
     def restart(self) -> None:
         """From zero: in a forked child nothing has happened yet, and the lock may be held by a thread that is gone."""

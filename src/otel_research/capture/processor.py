@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic_ns
 from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from otel_research.capture import registry
+from otel_research.capture import overhead, registry
 from otel_research.capture.ledger import Tally
-from otel_research.capture.registry import resolve
+from otel_research.capture.registry import open_spans, running, scope_of
 from otel_research.capture.view import attributes_of
-from otel_research.context import NEW_TRIAL, Scope
 
 _logger = logging.getLogger("otel_research")
 
@@ -39,22 +37,30 @@ class ExperimentSpanProcessor(SpanProcessor):
         self.recorder = recorder
         self._has_logged = False
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: Span, parent_context: Context | None = None, *, is_watched: bool = False) -> None:
         """Resolve the experiment, tag the span if no sampler of ours did, journal the start."""
-        if not registry.running:
+        if not running:
             return
         try:
-            scope = resolve(parent_context)
+            if not (span._context[1] & overhead.MASK or is_watched):  # type: ignore[index]
+                overhead.starts.watch(self.on_start, span, parent_context)
+                return
+            scope = scope_of(parent_context)
             if scope is not None:
-                _begin(span, scope)
+                capture = running.get(scope.experiment_id)
+                if capture is not None:
+                    capture.start(span, scope)
         except Exception as error:
             self._swallow("on_start", error)
 
-    def on_end(self, span: ReadableSpan) -> None:
+    def on_end(self, span: ReadableSpan, *, is_watched: bool = False) -> None:
         """Journal the span, or count it."""
         try:
-            context = span._context
-            entry = registry.open_spans.pop((context[0], context[1]), None)  # type: ignore[index]
+            context: Any = span._context
+            if not (context[1] & overhead.MASK or is_watched):
+                overhead.ends.watch(self.on_end, span)
+                return
+            entry = open_spans.pop((context[0], context[1]), None)
             if entry is None:
                 self._end_unknown(span)
             else:
@@ -69,7 +75,7 @@ class ExperimentSpanProcessor(SpanProcessor):
         if entry is not None:
             entry[0].tally.add("inherited")
             entry[0].end(span, entry[1], entry[2])
-        elif self.recorder is not None:
+        elif self.recorder is not None and "experiment.id" not in attributes_of(span):
             self.recorder.tally.add("outside")
 
     def _swallow(self, where: str, error: Exception) -> None:
@@ -77,9 +83,7 @@ class ExperimentSpanProcessor(SpanProcessor):
             self.recorder.tally.add(f"error:{where}")
         if not self._has_logged:
             self._has_logged = True
-            _logger.error(
-                "otel_research: %s failed; the program goes on, the error is counted.", where, exc_info=error
-            )
+            _logger.error("otel_research: %s failed; the program goes on, the error is counted.", where, exc_info=error)
 
     def shutdown(self) -> None:
         """Make what was captured durable. Spans after it are still taken: the SDK sends them."""
@@ -97,17 +101,3 @@ class ExperimentSpanProcessor(SpanProcessor):
             self._swallow("flush", error)
             return False
         return True
-
-
-def _begin(span: Span, scope: Scope) -> None:
-    capture = registry.running[scope.experiment_id]
-    context: Any = span._context
-    if scope.trial_id == NEW_TRIAL:
-        scope = scope.having(trial_id=f"{context[1]:016x}")
-        span.set_attribute("experiment.trial.id", scope.trial_id)
-    given = attributes_of(span)
-    if "experiment.id" not in given:
-        span.set_attributes(scope.missing_from(given))
-    mono_ns = monotonic_ns()
-    registry.open_spans[context[0], context[1]] = (capture, scope, mono_ns)
-    capture.start(span, scope, mono_ns, given)

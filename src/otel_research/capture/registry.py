@@ -8,7 +8,8 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import get_current
 from opentelemetry.trace.propagation import _SPAN_KEY
 
-from otel_research.context import SCOPE_KEY, Scope, process_scope
+from otel_research import context as research_context
+from otel_research.context import SCOPE_KEY, Scope
 
 if TYPE_CHECKING:
     from otel_research.capture.experiment import ExperimentCapture
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 running: dict[str, ExperimentCapture] = {}
 """Experiments that take spans in this process."""
 
-open_spans: dict[tuple[int, int], tuple[ExperimentCapture, Scope, int]] = {}
-"""(trace id, span id) -> (capture, scope, monotonic start) of every span of an experiment that has not ended.
+open_spans: dict[tuple[int, int], tuple[ExperimentCapture, Scope, bytes]] = {}
+"""(trace id, span id) -> (capture, scope, encoded origin) of every span of an experiment that has not ended.
 
 Single dict operations are atomic, so it needs no lock. Keyed by id because the SDK hands
 `on_end` another object than `on_start`.
 """
 
-inherited: dict[tuple[int, int], tuple[ExperimentCapture, Scope, int]] = {}
+inherited: dict[tuple[int, int], tuple[ExperimentCapture, Scope, bytes]] = {}
 """In a forked child: the spans that were open in the parent, which the child may end a second time."""
 
 
@@ -36,25 +37,52 @@ def after_fork() -> None:
 
 
 def resolve(parent_context: otel_context.Context | None) -> Scope | None:
-    """The scope a span started in this context gets; None outside any running experiment.
+    """The scope a span started in this context gets; None outside any running experiment."""
+    if not running:
+        return None
+    scope = scope_of(parent_context)
+    return scope if scope is not None and scope.experiment_id in running else None
+
+
+def scope_of(parent_context: otel_context.Context | None) -> Scope | None:
+    """The scope that holds in this context, whether or not its experiment runs.
 
     The first that answers: the context, the parent span's experiment, the process-wide
     experiment (which the environment may have started).
     """
-    if not running:
-        return None
     current = get_current() if parent_context is None else parent_context
     scope: Scope | None = current.get(SCOPE_KEY)  # type: ignore[assignment]
-    if scope is None:
-        parent = current.get(_SPAN_KEY)
-        if parent is not None:
-            scope = _parent_scope(parent)
-        if scope is None:
-            scope = process_scope()
-    return scope if scope is not None and scope.experiment_id in running else None
+    if scope is not None:
+        return scope
+    parent = current.get(_SPAN_KEY)
+    if parent is not None:
+        context = parent.get_span_context()  # type: ignore[attr-defined]
+        entry = open_spans.get((context[0], context[1]))
+        if entry is not None:
+            return entry[1].from_source("parent")
+        ended = _scope_on(parent)
+        if ended is not None:
+            return ended
+    return research_context._process_scope
 
 
-def _parent_scope(parent: Any) -> Scope | None:
-    context = parent.get_span_context()
-    entry = open_spans.get((context.trace_id, context.span_id))
-    return None if entry is None else entry[1].from_source("parent")
+def _scope_on(parent: Any) -> Scope | None:
+    """The scope that a parent which has ended still carries in its attributes."""
+    attributes = getattr(parent, "attributes", None)
+    if not attributes or "experiment.id" not in attributes:
+        return None
+    get = attributes.get
+    prefix = "experiment.factor."
+    return Scope(
+        experiment_id=get("experiment.id"),
+        experiment_name=get("experiment.name", ""),
+        tags=tuple(get("experiment.tags", ())),
+        condition=get("experiment.condition"),
+        trial_id=get("experiment.trial.id"),
+        item_id=get("experiment.item.id"),
+        repetition=get("experiment.repetition"),
+        session_id=get("session.id"),
+        factors=tuple((key.removeprefix(prefix), get(key)) for key in attributes if key.startswith(prefix)),
+        aside=get("experiment.aside"),
+        source="parent",
+    )

@@ -48,6 +48,11 @@ class Rules:
         self._on_error = on_error
         self.is_empty = event_filter is None and sampling_rate is None and sampling_strategy is None
 
+    @property
+    def weight(self) -> float:
+        """The weight that the rate alone gives to a span that is kept."""
+        return 1.0 if self._rate is None else 1.0 / self._rate
+
     def keeps_trace(self, trace_id: int) -> bool:
         """The sampling rate's decision, which is known when a span starts."""
         return self._rate is None or position(trace_id) < self._rate
@@ -57,7 +62,7 @@ class Rules:
         trace_id = span.context.trace_id
         if not self.keeps_trace(trace_id):
             return Decision(SAMPLED_OUT, None)
-        weight = 1.0 if self._rate is None else 1.0 / self._rate
+        weight = self.weight
         if is_own:
             return Decision(None, weight)
         if self._filter is not None and not self._passes(span):

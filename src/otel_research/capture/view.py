@@ -11,37 +11,51 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from otel_research.capture.ids import ExperimentIdGenerator
+from otel_research.spans.record import as_text, as_time
 
 _FIELDS = ("name", "context", "kind", "parent", "start_time", "end_time", "status", "events", "links")
 
+Redact = Callable[[Mapping[str, Any]], Any]
+
 
 class PublicView:
-    """The same names, filled from the public properties."""
+    """The same names, filled from the public properties, each made to fit its column."""
 
-    def __init__(self, span: ReadableSpan, redact: Callable[[Mapping[str, Any]], Any] | None = None) -> None:
-        self._name = span.name
+    def __init__(self, span: Any, redact: Redact | None = None) -> None:
+        kind, status = span.kind, span.status
+        self._name = as_text(span.name)
         self._context = span.context
-        self._kind = span.kind
+        self._kind = kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
         self._parent = span.parent
-        self._start_time = span.start_time
-        self._end_time = span.end_time
-        self._status = span.status
-        self._attributes = SimpleNamespace(dropped=span.dropped_attributes)
-        self._events = _Items(span.events, span.dropped_events, redact)
-        self._links = _Items(span.links, span.dropped_links, redact)
+        self._start_time = as_time(span.start_time or 0)
+        self._end_time = None if span.end_time is None else as_time(span.end_time)
+        self._status = status if isinstance(status, Status) else Status(StatusCode.UNSET)
+        self._attributes = SimpleNamespace(dropped=getattr(span, "dropped_attributes", 0))
+        self._events = _Items(span.events, getattr(span, "dropped_events", 0), redact)
+        self._links = _Items(span.links, getattr(span, "dropped_links", 0), redact)
+        # The encoder's names for what the API's `Status` gives by property.
+        if not hasattr(self._status, "_status_code"):
+            self._status = SimpleNamespace(_status_code=status.status_code, _description=status.description)  # type: ignore[assignment]
 
 
 class _Items(list[Any]):
     """Events or links with the count of those evicted, their attributes redacted."""
 
-    def __init__(self, items: Any, dropped: int, redact: Callable[[Mapping[str, Any]], Any] | None) -> None:
+    def __init__(self, items: Any, dropped: int, redact: Redact | None) -> None:
         super().__init__(items if redact is None else [_redacted(item, redact) for item in items])
         self.dropped = dropped
 
+    @property
+    def _dq(self) -> _Items:
+        return self
 
-def _redacted(item: Any, redact: Callable[[Mapping[str, Any]], Any]) -> Any:
+
+def _redacted(item: Any, redact: Redact) -> Any:
     return SimpleNamespace(
         name=getattr(item, "name", None),
         timestamp=getattr(item, "timestamp", None),
@@ -51,11 +65,17 @@ def _redacted(item: Any, redact: Callable[[Mapping[str, Any]], Any]) -> Any:
 
 
 def stores_fields(span: Any) -> bool:
-    """Whether the span's private fields hold what its public properties return."""
+    """Whether the span's private fields hold what its public properties return, and take what is put there."""
     try:
         same = all(_equal(getattr(span, f"_{name}"), getattr(span, name)) for name in _FIELDS)
-        return same and dict(span._attributes._dict) == dict(span.attributes)
-    except AttributeError:
+        status = span._status
+        same &= (status._status_code, status._description) == (status.status_code, status.description)
+        same &= list(span._events._dq) == list(span.events) and list(span._links._dq) == list(span.links)
+        bounded = span._attributes
+        bounded._dict["otel_research.probe"] = 1
+        same &= dict(bounded._dict) == dict(span.attributes) and "otel_research.probe" in span.attributes
+        return bool(same and bounded.maxlen is not False and bounded.max_value_len is None and bounded.dropped == 0)
+    except (AttributeError, TypeError):
         return False
 
 
@@ -64,10 +84,20 @@ def _equal(stored: Any, public: Any) -> bool:
 
 
 def _probe() -> bool:
-    provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+    # Ids of our own: the stock generator would move the program's random numbers.
+    ids = ExperimentIdGenerator()
+    provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False, span_limits=_no_limits(), id_generator=ids)
     with provider.get_tracer("otel_research.probe").start_as_current_span("probe", attributes={"a": 1}) as span:
         span.add_event("e")
-    return stores_fields(span) if span.is_recording() is False and hasattr(span, "_attributes") else False
+        if not stores_fields(span):
+            return False
+    return stores_fields(span._readable_span())  # type: ignore[attr-defined]
+
+
+def _no_limits() -> Any:
+    from opentelemetry.sdk.trace import SpanLimits
+
+    return SpanLimits(max_attributes=SpanLimits.UNSET, max_attribute_length=SpanLimits.UNSET)
 
 
 _is_fast: bool | None = None
@@ -77,7 +107,10 @@ def is_fast() -> bool:
     """Whether this SDK's spans can be read through their fields; checked on first use, not at import."""
     global _is_fast
     if _is_fast is None:
-        _is_fast = _probe()
+        try:
+            _is_fast = _probe()
+        except Exception:
+            _is_fast = False
     return _is_fast
 
 

@@ -1,26 +1,27 @@
-"""One record in a segment.
+"""One record in a segment, and what a segment begins with.
 
     offset  size
     0       3     magic (its last byte is the format version)
     3       1     kind
     4       4     payload length, little endian
-    8       4     crc32 of the payload, seeded with the frame's offset and kind
+    8       4     crc32 of the payload, seeded with the segment's name and the frame's kind
     12      n     payload
 
 A frame is copied in one piece; one that a crash tears fails its checksum. The seed binds it
-to where it stands: bytes that look like a frame inside a payload are not one, whatever
-damage lies before them.
+to its segment: bytes that look like a frame inside a payload (a journal stored in an
+attribute, say) are not one, whatever damage lies before them.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 from zlib import crc32
 
 MAGIC: Final = b"\xf7R\x01"
-PREAMBLE: Final = b"otel-research/1\n"
-"""The first bytes of a segment file: for people; the reader does not depend on them."""
+_PREAMBLE: Final = re.compile(rb"otel-research/1 ([\w.-]{1,200})\n")
+"""The first line of a segment file: for people, and to find the seed of a file that was renamed."""
 
 META: Final = 1
 """Who wrote the segment (`journal.writer.Writer`)."""
@@ -37,15 +38,27 @@ HEADER_SIZE: Final = HEADER.size
 LARGEST: Final = 256 * 1024 * 1024
 """No payload is longer; a length beyond it is damage."""
 
-SEEDS: Final = tuple(kind * 0x01F3_5A2D for kind in range(max(KINDS) + 1))
-"""By kind: what the checksum's seed adds to the frame's offset."""
+Seeds = tuple[int, ...]
+"""By kind: the checksum's seed in one segment."""
 
 
-def framed(kind: int, payload: bytes, at: int) -> bytes:
-    """The whole frame for a payload, to stand at offset `at`."""
-    return HEADER.pack(MAGIC, kind, len(payload), crc32(payload, at + SEEDS[kind])) + payload
+def preamble(segment: str) -> bytes:
+    """The first bytes of a segment file."""
+    return f"otel-research/1 {segment}\n".encode()
 
 
-def checksum(kind: int, payload: bytes, at: int) -> int:
-    """The frame's crc32, bound to its kind and to where it stands."""
-    return crc32(payload, at + SEEDS[kind])
+def preamble_of(data: bytes | bytearray) -> tuple[int, str | None]:
+    """(length of the preamble, the segment's name in it); (0, None) where there is none or it is damaged."""
+    found = _PREAMBLE.match(data)
+    return (0, None) if found is None else (found.end(), found[1].decode())
+
+
+def seeds_of(segment: str) -> Seeds:
+    """The seeds of the segment with this name."""
+    first = crc32(segment.encode())
+    return tuple(first ^ kind * 0x01F3_5A2D for kind in range(max(KINDS) + 1))
+
+
+def framed(kind: int, payload: bytes, seeds: Seeds) -> bytes:
+    """The whole frame for a payload."""
+    return HEADER.pack(MAGIC, kind, len(payload), crc32(payload, seeds[kind])) + payload

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
 import msgspec
 
 from otel_research.journal import frame
-from otel_research.journal.frame import SEEDS, HEADER, HEADER_SIZE, MAGIC
+from otel_research.journal.frame import HEADER, HEADER_SIZE, MAGIC, Seeds, framed, seeds_of
+from otel_research.journal.numbers import Numbers
+from otel_research.journal.reader import frames
 from otel_research.journal.segment import Segment
 from otel_research.journal.writer import Writer, this_writer
-from otel_research.spans.record import Definition, as_text, encode_msgpack
-from otel_research.spans.values import to_json
 
 SMALLEST = 1 << 20
 LARGEST = 64 << 20
 pack = HEADER.pack
 _SLACK = 4096
 """Room beside an outsized frame for the preamble, the meta frame and its header."""
+_LEAST = 64 << 10
+"""The smallest segment, for a disk that is almost full."""
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says when there is no room."""
+_LONGEST_PAUSE = 60.0
+"""Seconds between two attempts to sync on a disk that refuses."""
 
 OpenSegment = Callable[[Writer, int, int], Segment]
 """(writer, index, size) -> a new, empty segment."""
@@ -30,12 +40,23 @@ Closed = Callable[[Segment], None]
 class _Nowhere:
     """The segment before the first frame: full, so that the first frame opens one."""
 
+    name = ""
     at = size = 0
-    buffer = None
 
     def write(self, data: bytes, /) -> None:
-        """Never called: nothing fits."""
-        raise OSError("no segment is open")
+        """Nothing fits."""
+        raise ValueError("no segment is open")
+
+    def read(self, start: int, end: int) -> bytes:
+        """Nothing was written."""
+        return b""
+
+    def forsake(self, end: int) -> None:
+        """Nothing to do."""
+
+    def close(self) -> int:
+        """Nothing to do."""
+        return 0
 
     def sync(self) -> None:
         """Nothing to do."""
@@ -63,101 +84,166 @@ class Log:
     ) -> None:
         self._open_segment = open_segment
         self._on_rolled = on_rolled
-        self._smallest = self._size = smallest
+        self._smallest = smallest
         self._largest = largest
-        self._definitions: list[bytes] = []
-        self._subjects: list[Any] = []
-        self.numbers: dict[int, int] = {}
-        """id of a scope or resource object -> its number; read on the hot path, filled by `number_of`."""
+        self.numbers = Numbers()
         self._reset()
 
     def _reset(self) -> None:
-        # Protects the current segment, its position and the table of definitions. Held for one copy.
+        # Protects the change of segments and the table of numbers; not taken by a frame that fits.
         self._lock = threading.Lock()
+        # One sync at a time; who waits for it may find its frames durable already.
+        self._syncing = threading.Lock()
         self._segment: Segment = NOWHERE
+        self._current: tuple[Callable[[bytes], Any], Seeds] = (NOWHERE.write, ())
+        """How to write to the current segment: replaced as one, so that no frame gets another segment's seed."""
         self._index = 0
         self._size = self._smallest
-        self.is_dirty = False
+        self._synced_at = 0
+        self._is_suspect = False
+        self._failed_syncs = 0
+        self._next_sync = 0.0
         self.writer = this_writer()
         self.appended = [0] * (max(frame.KINDS) + 1)
         """kind -> frames that `append` has stored, in this process."""
+        self.numbers.single = []
 
     def append(self, kind: int, payload: bytes) -> None:
-        """Append one frame. The hot path: one copy into the mapping, inlined."""
-        length = len(payload)
+        """Append one frame: the hot path.
+
+        It takes no lock. With the GIL a mapping's `write` is one step, and so is the addition
+        below (no call, hence no switch of threads, between its reading and its writing);
+        `tests/journal/test_threads.py` holds both to it. Without a GIL `_append_locked` stands in.
+        """
+        write, seeds = self._current
+        try:
+            write(pack(MAGIC, kind, len(payload), crc32(payload, seeds[kind])) + payload)
+        except (ValueError, IndexError):
+            self._append_to_next(kind, payload)
+        self.appended[kind] += 1
+
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        _append_unlocked = append
+
+        def append(self, kind: int, payload: bytes) -> None:
+            """Append one frame, one thread at a time."""
+            with self._lock:
+                self._append_unlocked(kind, payload)
+
+    def _append_to_next(self, kind: int, payload: bytes) -> None:
         with self._lock:
-            segment = self._segment
-            at = segment.at
-            end = at + HEADER_SIZE + length
-            if end <= segment.size and segment.buffer is not None:
-                segment.buffer[at:end] = pack(MAGIC, kind, length, crc32(payload, at + SEEDS[kind])) + payload
-                segment.at = end
-            else:
-                self._put(kind, payload)
-            self.appended[kind] += 1
-            self.is_dirty = True
+            self._put(kind, payload)
 
     def _put(self, kind: int, payload: bytes) -> None:
         """Append to the current segment or to a fresh one; under the lock."""
-        segment = self._segment
-        if segment is NOWHERE or segment.at + HEADER_SIZE + len(payload) > segment.size:
-            segment = self._roll(len(payload))
-        segment.write(frame.framed(kind, payload, segment.at))
+        write, seeds = self._current
+        if seeds:
+            with contextlib.suppress(ValueError):
+                write(framed(kind, payload, seeds))
+                return
+        self._roll(len(payload))
+        write, seeds = self._current
+        write(framed(kind, payload, seeds))
+
+    # -- what numbers stand for ---------------------------------------------------------
+
+    def adopt(self, other: Log) -> None:
+        """Before the first frame: let numbers mean what they mean in another log."""
+        with other._lock, self._lock:
+            self.numbers.adopt(other.numbers)
 
     def number_of(self, subject: Any, what: str, name: str, version: str | None, attributes: Any) -> int:
-        """The number that stands for a scope or resource object; defines it on first sight.
-
-        Keyed by the object's identity (its own hash is costly); the table keeps it alive, so
-        the identity cannot be reused.
-        """
+        """The number that stands for a scope or resource object; defines it on first sight."""
         with self._lock:
-            known = self.numbers.get(id(subject))
-            if known is not None:
-                return known
-            number = len(self._definitions)
-            payload = _encode_definition(Definition(number, what, name, version, attributes))
-            # Twice, so that one damaged frame orphans no span.
-            self._put(frame.DEFINITION, payload)
-            self._put(frame.DEFINITION, payload)
-            self._definitions.append(payload)
-            self._subjects.append(subject)
-            self.numbers[id(subject)] = number
-            return number
+            if id(subject) not in self.numbers.known:
+                self._put_definition(self.numbers.define(subject, what, name, version, attributes))
+            return self.numbers.known[id(subject)]
 
-    def _roll(self, needed: int) -> Segment:
+    def shaped(self, attributes: Mapping[str, Any]) -> list[Any] | None:
+        """[number of the keys, *values]: what is written instead of many keys; None: write them out."""
+        keys = (*attributes,)
+        try:
+            number = self.numbers.shapes[keys]
+        except KeyError:
+            number = self._shape(keys)
+        return None if number is None else [number, *attributes.values()]
+
+    def _shape(self, keys: tuple[str, ...]) -> int | None:
+        with self._lock:
+            if keys not in self.numbers.shapes:
+                payload = self.numbers.define_shape(keys)
+                if payload is not None:
+                    self._put_definition(payload)
+            return self.numbers.shapes.get(keys)
+
+    def _put_definition(self, payload: bytes) -> None:
+        # Without room now it is among the first frames of the next segment.
+        with contextlib.suppress(OSError):
+            self._put(frame.DEFINITION, payload)
+
+    def _repeat_definitions(self) -> None:
+        """Write second copies, away from the first: one damaged place orphans no span. Under the lock."""
+        copies, self.numbers.single = self.numbers.single, []
+        write, seeds = self._current
+        if not seeds:
+            return
+        for payload in copies:
+            # A copy is not worth a new segment: that one begins with all of them.
+            with contextlib.suppress(OSError, ValueError):
+                write(framed(frame.DEFINITION, payload, seeds))
+
+    # -- segments -----------------------------------------------------------------------
+
+    def _roll(self, needed: int) -> None:
         """A new current segment that has room for `needed` bytes; the old one goes to `on_rolled`."""
+        fresh = self._started(needed)
+        self._repeat_definitions()
+        previous = self._segment
+        self._take(fresh)
+        self._let_go(previous)
+
+    def _started(self, needed: int) -> Segment:
+        """A segment with its first frames: who writes it, and what the numbers stand for."""
         preface = [(frame.META, msgspec.msgpack.encode(self.writer))]
-        preface += [(frame.DEFINITION, payload) for payload in self._definitions * 2]
-        room = needed + sum(len(payload) + frame.HEADER_SIZE for _, payload in preface) + _SLACK
-        fresh = self._open_segment(self.writer, self._index, max(self._size, room))
+        preface += [(frame.DEFINITION, payload) for payload in self.numbers.definitions]
+        room = needed + sum(len(payload) + HEADER_SIZE for _, payload in preface) * 2 + _SLACK
+        fresh = self._opened(room)
+        seeds = seeds_of(fresh.name)
         for kind, payload in preface:
-            fresh.write(frame.framed(kind, payload, fresh.at))
-        previous, self._segment = self._segment, fresh
+            fresh.write(framed(kind, payload, seeds))
+        return fresh
+
+    def _take(self, fresh: Segment) -> None:
+        """Make a segment the current one."""
+        self.numbers.single = list(self.numbers.definitions)
+        self._segment = fresh
+        self._current = (fresh.write, seeds_of(fresh.name))
         self._index += 1
         self._size = min(self._size * 4, self._largest)
-        self._let_go(previous)
-        return fresh
+        self._synced_at = 0
+
+    def _opened(self, room: int) -> Segment:
+        """The next segment: as large as planned, else as large as there is room for."""
+        sizes = sorted({max(size, room) for size in (self._size, self._smallest, _LEAST)}, reverse=True)
+        for size in sizes[:-1]:
+            try:
+                return self._open_segment(self.writer, self._index, size)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+        return self._open_segment(self.writer, self._index, sizes[-1])
 
     def _let_go(self, segment: Segment) -> None:
         if segment is not NOWHERE and self._on_rolled is not None:
             self._on_rolled(segment)
 
-    def sync(self) -> None:
-        """Make everything appended so far survive a power cut."""
-        with self._lock:
-            segment, self.is_dirty = self._segment, False
-        # Outside the lock: spans go on while the disk works.
-        try:
-            segment.sync()
-        except (OSError, ValueError):
-            self.is_dirty = True
-            raise
-
     def roll(self) -> None:
         """End the current segment, so that it can be sealed; the next frame opens another."""
         with self._lock:
+            self._repeat_definitions()
             previous, self._segment = self._segment, NOWHERE
-            self.is_dirty = False
+            self._current = (NOWHERE.write, ())
+            self._synced_at = 0
         self._let_go(previous)
 
     @property
@@ -171,15 +257,71 @@ class Log:
         self._reset()
         inherited.abandon()
 
+    # -- durability ---------------------------------------------------------------------
 
-def _encode_definition(definition: Definition) -> bytes:
-    try:
-        return encode_msgpack(definition)
-    except (OverflowError, UnicodeEncodeError, TypeError, ValueError, RecursionError):
-        safe = msgspec.structs.replace(
-            definition,
-            name=as_text(definition.name),
-            version=None if definition.version is None else as_text(definition.version),
-            attributes=to_json(definition.attributes or {}),
-        )
-        return encode_msgpack(safe)
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something was appended since the last sync."""
+        return self._segment.at > self._synced_at
+
+    def sync(self) -> None:
+        """Make everything appended so far survive a power cut. Threads that wait share one sync.
+
+        After a sync that failed the kernel may have dropped what it could not write, and the
+        next one would succeed all the same. So what was not durable is written again, to a new
+        segment, and the old one is cut where it was durable. `OSError` says that a sync failed,
+        also where the new segment took the data.
+        """
+        segment, written = self._segment, self._segment.at
+        with self._syncing:
+            if segment is self._segment and self._synced_at >= written:
+                return
+            if self._is_suspect and time.monotonic() < self._next_sync:
+                return
+            self._sync(segment)
+
+    def _sync(self, segment: Segment) -> None:
+        with self._lock:
+            self._repeat_definitions()
+            written = segment.at
+        if not self._is_suspect:
+            try:
+                # Outside the lock: spans go on while the disk works.
+                segment.sync()
+            except OSError:
+                self._write_again(segment)
+                raise
+            self._note_synced(segment, written)
+        else:
+            self._write_again(self._segment)
+
+    def _note_synced(self, segment: Segment, written: int) -> None:
+        with self._lock:
+            if segment is self._segment:
+                self._synced_at = max(self._synced_at, written)
+
+    def _write_again(self, failed: Segment) -> None:
+        self._is_suspect = True
+        self._failed_syncs += 1
+        self._next_sync = time.monotonic() + min(2.0**self._failed_syncs, _LONGEST_PAUSE)
+        with self._lock:
+            if failed is not self._segment:
+                return
+            durable = self._synced_at
+            fresh = self._started(self._size)
+            end = failed.close()
+            # Other threads write to the fresh one from here on.
+            self._take(fresh)
+            for found in frames(failed.read(durable, end), seeds_of(failed.name), durable):
+                if found.kind not in (frame.META, frame.DEFINITION):
+                    self._put(found.kind, found.payload)
+            again, written = self._segment, self._segment.at
+        try:
+            again.sync()
+        except OSError:
+            # Durable nowhere: both copies stay (readers take each span once), and it is tried again, later.
+            failed.forsake(end)
+            raise
+        self._is_suspect, self._failed_syncs = False, 0
+        failed.forsake(durable)
+        self._note_synced(again, written)

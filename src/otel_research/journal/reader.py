@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -18,9 +18,10 @@ from otel_research.journal.frame import (
     LEFT_OUT,
     MAGIC,
     META,
-    PREAMBLE,
     START,
-    checksum,
+    Seeds,
+    preamble_of,
+    seeds_of,
 )
 from otel_research.journal.writer import Writer
 from otel_research.spans import record
@@ -65,32 +66,30 @@ class Damage(NamedTuple):
     length: int
 
 
-def frames(data: Buffer, base: int = 0, damage: list[Damage] | None = None) -> Iterator[Frame]:
-    """Every intact frame, in order; what lies between goes to `damage`.
+def frames(data: Buffer, seeds: Seeds, base: int = 0, damage: list[Damage] | None = None) -> Iterator[Frame]:
+    """Every intact frame, in order; what lies between two of them goes to `damage`.
 
-    `base` is the offset of `data[0]` in its segment. Trailing zeros (a pre-allocated tail) and
-    an unfinished last frame end the iteration without being damage: that is how a live or
-    crashed segment ends.
+    `base` is the offset of `data[0]` in its segment. Iteration ends with the last intact frame:
+    behind it are the zeros of a pre-allocated tail, or a frame that is being written, or that a
+    crash has torn.
     """
     whole = data if isinstance(data, (bytes, bytearray)) else bytes(data)
-    at = len(PREAMBLE) if base == 0 and whole.startswith(PREAMBLE) else 0
+    at = preamble_of(whole)[0] if base == 0 else 0
     while True:
-        found = _frame_at(whole, at, base)
-        if found is not None:
+        found = _frame_at(whole, at, base, seeds)
+        if found is None:
+            following = _next_frame(whole, at + 1, base, seeds)
+            if following is None:
+                return
+            if damage is not None:
+                damage.append(Damage(base + at, following - at))
+            at = following
+        else:
             yield found
             at = found.end - base
-            continue
-        following = _next_frame(whole, at + 1, base)
-        if following is None:
-            if damage is not None and any(whole[at : at + HEADER_SIZE]) and len(whole) - at >= HEADER_SIZE:
-                damage.append(Damage(base + at, len(whole) - at))
-            return
-        if damage is not None:
-            damage.append(Damage(base + at, following - at))
-        at = following
 
 
-def _frame_at(data: bytes | bytearray, at: int, base: int) -> Frame | None:
+def _frame_at(data: bytes | bytearray, at: int, base: int, seeds: Seeds) -> Frame | None:
     body = at + HEADER_SIZE
     if body > len(data):
         return None
@@ -98,17 +97,33 @@ def _frame_at(data: bytes | bytearray, at: int, base: int) -> Frame | None:
     if magic != MAGIC or kind not in KINDS or length > LARGEST or body + length > len(data):
         return None
     payload = bytes(data[body : body + length])
-    if checksum(kind, payload, base + at) != crc:
+    if crc32(payload, seeds[kind]) != crc:
         return None
     return Frame(base + body + length, kind, payload)
 
 
-def _next_frame(data: bytes | bytearray, at: int, base: int) -> int | None:
+def _next_frame(data: bytes | bytearray, at: int, base: int, seeds: Seeds) -> int | None:
     while (at := data.find(MAGIC, at)) >= 0:
-        if _frame_at(data, at, base) is not None:
+        if _frame_at(data, at, base, seeds) is not None:
             return at
         at += 1
     return None
+
+
+def wanted(data: bytes) -> int:
+    """How many bytes the frame needs that begins here, as far as its header tells; 0 where none begins."""
+    if len(data) < HEADER_SIZE:
+        return 0
+    magic, kind, length, _ = HEADER.unpack_from(data)
+    return HEADER_SIZE + length if magic == MAGIC and kind in KINDS and length <= LARGEST else 0
+
+
+def seeds_in(data: bytes, name: str) -> Seeds:
+    """The seeds of a segment: by its name, or, if it was renamed, by the name that its preamble tells."""
+    length, told = preamble_of(data)
+    if told is not None and told != name and _frame_at(data, length, 0, seeds_of(told)) is not None:
+        return seeds_of(told)
+    return seeds_of(name)
 
 
 class Contents:
@@ -118,13 +133,20 @@ class Contents:
     or its process died.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, carried: Iterable[bytes] = ()) -> None:
+        self.carried = set(carried)
+        """Keys of spans that earlier segments, read by somebody else, left open."""
         self.open: dict[bytes, tuple[bytes, Definitions]] = {}
         """span key -> (payload of the start, what its numbers stand for)."""
         self.writer: Writer | None = None
         self.counts = Counts()
         self.damage: list[Damage] = []
         self.position = 0
+        """How far the current segment is read: the end of its last intact frame."""
+        self.torn = 0
+        """Bytes behind that which are not zero: a frame that is being written, or that a crash has torn."""
+        self._name = ""
+        self._seeds: Seeds | None = None
         self._definitions = Definitions()
         self._last_ended_ns = 0
         self._last_start: bytes | None = None
@@ -132,25 +154,28 @@ class Contents:
     @property
     def last_seen_ns(self) -> int | None:
         """The latest time that any frame of this writer tells of."""
-        started = 0 if self._last_start is None else record.decode_span(self._last_start).start_ns
+        started = 0 if self._last_start is None else int(record.decode_span(self._last_start).origin.start_ns)
         return max(started, self._last_ended_ns) or None
 
-    def next_segment(self) -> None:
-        """The data that follow are of the writer's next segment."""
-        self.position = 0
+    def next_segment(self, name: str) -> None:
+        """The data that follow are of the writer's next segment, which has this name."""
+        self.position, self.torn = 0, 0
+        self._name, self._seeds = name, None
         self._definitions = Definitions()
 
     def spans(self, data: Buffer) -> Iterator[tuple[SpanRecord, Definitions]]:
         """The spans that end in `data`, which begins at `position` of the current segment."""
-        for end, kind, payload in frames(data, self.position, self.damage):
+        base = self.position
+        if self._seeds is None:
+            self._seeds = seeds_in(bytes(data), self._name)
+        for end, kind, payload in frames(data, self._seeds, base, self.damage):
             self.position = end
             if kind == END:
                 key = record.key_of(payload)
                 self.counts.ended += 1
-                if self.open.pop(key, None) is None:
-                    self.counts.unannounced += 1
+                self._end(key)
                 span = record.decode_span(payload)
-                self._last_ended_ns = max(self._last_ended_ns, span.end_ns or 0)
+                self._last_ended_ns = max(self._last_ended_ns, int(span.state.end_ns or 0))
                 yield span, self._definitions
             elif kind == START:
                 self.counts.started += 1
@@ -162,11 +187,20 @@ class Contents:
                 self._leave_out(payload)
             elif kind == META:
                 self.writer = msgspec.msgpack.decode(payload, type=Writer)
+        self.torn = len(bytes(data[self.position - base :]).rstrip(b"\0"))
 
     def _leave_out(self, payload: bytes) -> None:
         reason, key = record.decode_left_out(payload)
         self.counts.left_out[reason] = self.counts.left_out.get(reason, 0) + 1
-        if self.open.pop(key, None) is None:
+        self._end(key)
+
+    def _end(self, key: bytes) -> None:
+        """The span with this key is over; one that nobody saw start is counted as such."""
+        if self.open.pop(key, None) is not None:
+            return
+        if key in self.carried:
+            self.carried.remove(key)
+        else:
             self.counts.unannounced += 1
 
     def open_spans(self) -> Iterator[tuple[SpanRecord, Definitions]]:

@@ -1,8 +1,8 @@
 """Places that take frames: a memory-mapped file, a written file, a buffer in memory.
 
-A segment is append-only and has one writer. It does not lock: the log that owns it does, and
-the log copies frames into `buffer` itself, because that is the hot path. A segment without a
-buffer takes them by `write`.
+A segment is append-only and belongs to one log of one process. `write` takes a whole frame at
+once and may be called from any thread: for the mapped ones it is the mapping's own method, a
+single copy that no other thread of the interpreter can come between.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from otel_research.journal.frame import PREAMBLE
+from otel_research.journal.frame import HEADER, HEADER_SIZE, MAGIC, preamble
 
 MAPPABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 """File systems where a fallocated mapping can be written without a SIGBUS; others are written by system call."""
@@ -22,112 +24,170 @@ MAPPABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 class Segment(Protocol):
     """What a log needs of a segment."""
 
-    at: int
-    """Where the next frame goes."""
+    name: str
     size: int
-    """Frames end before this offset."""
-    buffer: Any
-    """Writable bytes of `size`, or None."""
+    """No frame ends beyond this offset."""
+    write: Callable[[bytes], Any]
+    """Append a frame. `ValueError`: it does not fit, or the segment takes no more. `OSError`: it is as it was."""
 
-    def write(self, data: bytes, /) -> None:
-        """Append bytes where there is no buffer. On `OSError` the segment is as it was."""
+    @property
+    def at(self) -> int:
+        """Where the next frame goes."""
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were written."""
 
     def sync(self) -> None:
-        """Make what was put survive a power cut."""
+        """Make what was written survive a power cut."""
+
+    def close(self) -> int:
+        """From now on `write` raises; where the last frame ends. What was written can still be read."""
 
     def finish(self) -> None:
-        """No more frames: release what is held, cut off what is unused."""
+        """No more frames: release what is held, cut off what is unused, make the rest durable."""
+
+    def forsake(self, end: int) -> None:
+        """The same where it cannot be made durable: what lies beyond `end` is written again elsewhere."""
 
     def abandon(self) -> None:
         """Let go without touching the bytes: in a forked child they belong to the parent."""
 
 
-class MemorySegment:
-    """Frames in a buffer of this process: lost with it, by declaration."""
+class _Mapped:
+    """Frames in a mapping."""
 
-    def __init__(self, size: int) -> None:
-        self.buffer = bytearray(size)
+    def __init__(self, name: str, size: int, mapping: mmap.mmap) -> None:
+        self.name = name
         self.size = size
-        self.at = 0
+        self.mapping = mapping
+        self.write = mapping.write
+        self._end: int | None = None
+        mapping.write(preamble(name))
 
-    def write(self, data: bytes, /) -> None:
-        """Append bytes."""
-        self.buffer[self.at : self.at + len(data)] = data
-        self.at += len(data)
+    @property
+    def at(self) -> int:
+        """Where the next frame goes."""
+        return self.mapping.tell() if self._end is None else self._end
+
+    def close(self) -> int:
+        """From now on `write` raises; where the last frame ends."""
+        if self._end is None:
+            at = self.mapping.tell()
+            self.mapping.seek(0, os.SEEK_END)
+            # A thread that came between the two lines has put whole frames there.
+            while self.mapping[at : at + len(MAGIC)] == MAGIC:
+                at += HEADER_SIZE + HEADER.unpack_from(self.mapping, at)[2]
+            self._end = at
+        return self._end
+
+
+class MemorySegment(_Mapped):
+    """Frames in memory of this process: lost with it, by declaration."""
+
+    def __init__(self, name: str, size: int) -> None:
+        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+        super().__init__(name, size, mmap.mmap(-1, size, **private))
+        self._kept: bytes | None = None
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were written."""
+        return self.mapping[start:end] if self._kept is None else self._kept[start:end]
 
     def sync(self) -> None:
         """Memory has nothing to make durable."""
 
     def finish(self) -> None:
-        """Cut off what is unused."""
-        del self.buffer[self.at :]
-        self.size = self.at
+        """Give back what is unused."""
+        if self._kept is None:
+            self._kept = self.mapping[: self.close()]
+            self.size = len(self._kept)
+            self.mapping.close()
+
+    def forsake(self, end: int) -> None:
+        """Never needed: memory is always in sync."""
 
     def abandon(self) -> None:
-        """A forked child has its own copy: nothing to let go."""
+        """A forked child has a copy of its own: nothing to let go."""
 
 
-class MappedSegment:
+class MappedSegment(_Mapped):
     """A pre-allocated file, mapped: a frame is durable against `kill -9` as soon as it is copied."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
-        self.size = size
+        # Protects the handle: it must not be closed, and its number given away, under a running sync.
+        self._syncing = threading.Lock()
+        self._is_open = True
         self._file = _create(path)
         try:
             # A sparse mapping on a full disk dies with SIGBUS: take the blocks now, or fail now.
             os.posix_fallocate(self._file, 0, size)
-            self.buffer = mmap.mmap(self._file, size)
+            super().__init__(path.stem, size, mmap.mmap(self._file, size))
         except OSError:
             os.close(self._file)
             path.unlink(missing_ok=True)
             raise
-        self.at = 0
-        self.write(PREAMBLE)
 
-    def write(self, data: bytes, /) -> None:
-        """Append bytes."""
-        self.buffer[self.at : self.at + len(data)] = data
-        self.at += len(data)
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were written."""
+        return self.mapping[start:end]
 
     def sync(self) -> None:
         """fdatasync: on Linux it writes back the mapping's dirty pages too, without the GIL."""
-        os.fdatasync(self._file)
+        with self._syncing:
+            if self._is_open:
+                os.fdatasync(self._file)
 
     def finish(self) -> None:
         """Unmap, cut off the unused blocks and make the rest durable."""
-        self.buffer.close()
-        try:
-            os.ftruncate(self._file, self.at)
-            os.fdatasync(self._file)
-        finally:
-            os.close(self._file)
+        self._cut(self.close(), is_durable=True)
+
+    def forsake(self, end: int) -> None:
+        """Keep what was durable; the rest has been written again elsewhere."""
+        self.close()
+        self._cut(end, is_durable=False)
+
+    def _cut(self, end: int, *, is_durable: bool) -> None:
+        with self._syncing:
+            self.mapping.close()
+            self._is_open = False
+            _cut_and_close(self._file, end, is_durable=is_durable)
 
     def abandon(self) -> None:
         """Close our handles; the parent goes on writing."""
-        self.buffer.close()
+        self.mapping.close()
         os.close(self._file)
 
 
 class WrittenSegment:
     """A file written by system calls, for file systems where a mapping is not safe."""
 
-    buffer = None
-
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
+        self.name = path.stem
         self.size = size
         self.at = 0
+        # Protects the position: one frame after another, each whole.
+        self._lock = threading.Lock()
+        # Protects the handle: it must not be closed, and its number given away, under a running sync.
+        self._syncing = threading.Lock()
+        self._is_open = True
         self._file = _create(path)
         try:
-            self.write(PREAMBLE)
+            self._append(preamble(self.name))
         except OSError:
             os.close(self._file)
             path.unlink(missing_ok=True)
             raise
 
     def write(self, data: bytes, /) -> None:
-        """Append bytes; a short write is finished or taken back."""
+        """Append a frame; a short write is finished or taken back."""
+        with self._lock:
+            if self.at + len(data) > self.size:
+                raise ValueError("the segment is full")
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
         done = 0
         try:
             while done < len(data):
@@ -141,16 +201,35 @@ class WrittenSegment:
             raise
         self.at += done
 
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes that were written."""
+        return os.pread(self._file, end - start, start)
+
     def sync(self) -> None:
         """fdatasync."""
-        os.fdatasync(self._file)
+        with self._syncing:
+            if self._is_open:
+                os.fdatasync(self._file)
+
+    def close(self) -> int:
+        """From now on `write` raises; where the last frame ends."""
+        with self._lock:
+            self.size = 0
+            return self.at
 
     def finish(self) -> None:
         """Make durable and close."""
-        try:
-            os.fdatasync(self._file)
-        finally:
-            os.close(self._file)
+        self._close(None, is_durable=True)
+
+    def forsake(self, end: int) -> None:
+        """Keep what was durable; the rest has been written again elsewhere."""
+        self._close(end, is_durable=False)
+
+    def _close(self, end: int | None, *, is_durable: bool) -> None:
+        at = self.close()
+        with self._syncing:
+            self._is_open = False
+            _cut_and_close(self._file, at if end is None else end, is_durable=is_durable)
 
     def abandon(self) -> None:
         """Close our handle; the parent goes on writing."""
@@ -166,6 +245,15 @@ def open_file_segment(path: Path, size: int) -> Segment:
 
 def _create(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _cut_and_close(file: int, end: int, *, is_durable: bool) -> None:
+    try:
+        os.ftruncate(file, end)
+        if is_durable:
+            os.fdatasync(file)
+    finally:
+        os.close(file)
 
 
 def file_system(folder: Path) -> str:

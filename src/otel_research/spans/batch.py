@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from otel_research.spans import schema, values
-from otel_research.spans.record import KINDS, STATUSES, Definition, SpanRecord, events_as_json, links_as_json
+from otel_research.spans.record import (
+    KINDS,
+    STATUSES,
+    Definition,
+    SpanRecord,
+    as_text,
+    as_time,
+    events_as_json,
+    links_as_json,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,6 +46,17 @@ class Definitions:
             self._json[number] = _as_json(self.get(number).attributes)
         return self._json[number]
 
+    def mapping(self, attributes: Any) -> Any:
+        """A span's attributes with their keys again, where they were written as a shape's number and values.
+
+        Without its definition (damaged twice) the values keep their place: "?0", "?1", ...
+        """
+        if type(attributes) is not list:
+            return attributes
+        number, *found = attributes
+        keys = self.get(number).attributes or [f"?{place}" for place in range(len(found))]
+        return dict(zip(keys, found, strict=True))
+
 
 def to_frame(records: Iterable[tuple[SpanRecord, Definitions]], last_seen_ns: int | None = None) -> pl.DataFrame:
     """One row per record, RAW columns; the order of the records is kept.
@@ -64,10 +84,10 @@ def _row(
     factors: dict[tuple[Any, ...], str],
     last_seen_ns: int | None,
 ) -> tuple[Any, ...]:
-    labels = record.labels
-    scope = definitions.get(record.scope)
-    parent = record.parent_span_id
-    dropped = record.dropped or (0, 0, 0)
+    origin, state = record.origin, record.state
+    labels = origin.labels
+    scope = definitions.get(origin.scope)
+    parent = origin.parent_span_id
     return (
         labels.experiment_id,
         labels.condition,
@@ -78,27 +98,27 @@ def _row(
         _factors(labels.factors, factors),
         labels.source,
         labels.aside,
-        record.weight,
-        record.trace_id.hex(),
-        record.span_id.hex(),
+        state.weight,
+        origin.trace_id.hex(),
+        origin.span_id.hex(),
         None if parent is None else parent.hex(),
-        record.name,
-        KINDS[record.kind],
-        record.start_ns,
-        record.end_ns,
-        record.mono_start_ns,
-        record.mono_end_ns,
-        last_seen_ns if record.end_ns is None else None,
-        STATUSES[record.status],
-        record.status_message,
+        state.name if type(state.name) is str else as_text(state.name),
+        KINDS[origin.kind],
+        as_time(origin.start_ns),
+        None if state.end_ns is None else as_time(state.end_ns),
+        origin.mono_start_ns,
+        state.mono_end_ns,
+        last_seen_ns if state.end_ns is None else None,
+        STATUSES[state.status],
+        state.status_message,
         scope.name,
         scope.version,
-        definitions.attributes_json(record.resource),
-        bool(record.is_sampled),
-        _as_json(record.attributes) or "{}",
-        _as_json(record.events, events_as_json),
-        _as_json(record.links, links_as_json),
-        *dropped,
+        definitions.attributes_json(origin.resource),
+        bool(origin.is_sampled),
+        _as_json(definitions.mapping(state.attributes)) or "{}",
+        _as_json(state.events, events_as_json),
+        _as_json(state.links, links_as_json),
+        *(state.dropped or (0, 0, 0)),
     )
 
 

@@ -1,10 +1,11 @@
 """One span on its way in: the msgpack payload of a journal frame.
 
-`encode` runs inside `on_end`, on the user's thread, for every span: it is the hot path.
-It reads the SDK span through its slots where a check at import showed that they hold
-what the public properties return, and through the public properties otherwise.
-Three kinds of payload exist: a definition (scope or resource, referred to by number),
-the start of a span and the end of a span. A start has `end_ns` None.
+A payload is an array of two: the *origin* (what is known when a span starts: its ids, the
+experiment's labels, its start) and the *state* (name and attributes; for an end also time,
+status, events, links). The origin is encoded once, when the span starts, and used again for its
+end, so every frame stands alone. This is the hot path: it runs on the user's thread for every span.
+It reads the SDK span through its fields where `capture.view` has checked that they hold what the
+public properties return, and through a `PublicView` otherwise.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from otel_research.spans import values
 KINDS = ("internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error", "interrupted")
 INTERRUPTED = STATUSES.index("interrupted")
+_INT64_MAX = 2**63 - 1
 
 
 class Labels(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -35,8 +37,8 @@ class Labels(msgspec.Struct, frozen=True, array_like=True, gc=False):
     aside: str | None
 
 
-class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One start or end of a span, as journaled."""
+class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is known of a span when it starts."""
 
     trace_id: bytes
     span_id: bytes
@@ -44,24 +46,38 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     labels: Labels
     scope: int
     resource: int
-    name: str
     kind: int
-    start_ns: int
-    end_ns: int | None
+    start_ns: int | float
     mono_start_ns: int | None
-    mono_end_ns: int | None
-    status: int
-    status_message: str | None
     is_sampled: int
-    weight: float | None
+
+
+class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a span says of itself, at its start or at its end; fields that are left out have these defaults."""
+
+    name: Any
     attributes: Any
-    events: Any
-    links: Any
-    dropped: tuple[int, int, int] | None
+    """None, a mapping, a list (the number of a shape, then the values), or tagged JSON text."""
+    end_ns: int | float | None = None
+    """None for a start."""
+    mono_end_ns: int | None = None
+    status: int = INTERRUPTED
+    status_message: str | None = None
+    weight: float | None = 1.0
+    events: Any = None
+    links: Any = None
+    dropped: tuple[int, int, int] | None = None
+
+
+class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One start or end of a span, as journaled."""
+
+    origin: Origin
+    state: State
 
 
 class Definition(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A scope or resource, written once per segment (and repeated) and referred to by number."""
+    """What a number stands for: a scope, a resource or a shape (the keys of an attribute mapping)."""
 
     number: int
     what: str
@@ -85,20 +101,20 @@ decode_definition = msgspec.msgpack.Decoder(Definition).decode
 # or for a mapping that another thread changes meanwhile.
 _REFUSED = (OverflowError, UnicodeEncodeError, TypeError, ValueError, RecursionError, RuntimeError)
 
-
-# A record is a msgpack array of 20 (three bytes), then the ids as `bin 8` (two bytes each before the data).
-_TRACE = slice(5, 21)
-_SPAN = slice(23, 31)
+_PAIR = b"\x92"
+"""msgpack's array of two; the origin (an array of ten, one byte) begins with the ids, `bin 8` with two bytes each."""
+_TRACE = slice(4, 20)
+_SPAN = slice(22, 30)
 
 
 def key_of(payload: bytes) -> bytes:
-    """Trace id and span id of an encoded record, without decoding the rest."""
+    """Trace id and span id of an encoded record or origin, without decoding the rest."""
     return payload[_TRACE] + payload[_SPAN]
 
 
-def encode_left_out(reason: str, trace_id: int, span_id: int) -> bytes:
+def encode_left_out(reason: str, origin: bytes) -> bytes:
     """The payload for a span that ended and was not kept."""
-    return encode_msgpack((trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big"), reason))
+    return encode_msgpack((key_of(origin), reason))
 
 
 def decode_left_out(payload: bytes) -> tuple[str, bytes]:
@@ -107,97 +123,84 @@ def decode_left_out(payload: bytes) -> tuple[str, bytes]:
     return reason, key
 
 
-def encode_end(
-    span: Any,
-    labels: msgspec.Raw,
-    scope: int,
-    resource: int,
-    mono_start_ns: int | None,
-    mono_end_ns: int | None,
-    weight: float | None,
-    attributes: Mapping[str, Any] | None,
-) -> bytes:
-    """The end record of an SDK span (`ReadableSpan`, or a `PublicView` of one)."""
+def encode_origin(span: Any, labels: msgspec.Raw, scope: int, resource: int, mono_start_ns: int | None) -> bytes:
+    """The first part of a payload, from an SDK span (or a `PublicView` of one)."""
     context = span._context
     parent = span._parent
-    events = span._events
-    links = span._links
-    status = span._status
-    fields = (
-        context[0].to_bytes(16, "big"),
-        context[1].to_bytes(8, "big"),
-        None if parent is None else parent[1].to_bytes(8, "big"),
-        labels,
-        scope,
-        resource,
-        span._name,
-        span._kind._value_,
-        span._start_time,
-        span._end_time,
-        mono_start_ns,
-        mono_end_ns,
-        status.status_code._value_,
-        status.description,
-        context[3] & 1,
-        weight,
-        attributes,
-        [event_fields(event) for event in events] if events else None,
-        [link_fields(link) for link in links] if links else None,
-        dropped_counts(span),
+    return _PAIR + encode_msgpack(
+        (
+            context[0].to_bytes(16, "big"),
+            context[1].to_bytes(8, "big"),
+            None if parent is None else parent[1].to_bytes(8, "big"),
+            labels,
+            scope,
+            resource,
+            span._kind._value_,
+            span._start_time,
+            mono_start_ns,
+            context[3] & 1,
+        )
     )
-    try:
-        return encode_msgpack(fields)
-    except _REFUSED:
-        return encode_msgpack(_made_safe(fields))
 
 
 def encode_start(
-    span: Any,
-    labels: msgspec.Raw,
-    scope: int,
-    resource: int,
-    mono_start_ns: int,
-    attributes: Mapping[str, Any] | None,
+    origin: bytes, span: Any, attributes: Mapping[str, Any] | None, shaped: Any = None, weight: float = 1.0
 ) -> bytes:
-    """The start record of a span: so that one that never ends is data."""
-    context = span._context
-    parent = span._parent
-    fields = (
-        context[0].to_bytes(16, "big"),
-        context[1].to_bytes(8, "big"),
-        None if parent is None else parent[1].to_bytes(8, "big"),
-        labels,
-        scope,
-        resource,
-        span._name,
-        span._kind._value_,
-        span._start_time,
-        None,
-        mono_start_ns,
-        None,
-        INTERRUPTED,
-        None,
-        context[3] & 1,
-        1.0,
-        attributes,
-        None,
-        None,
-        None,
-    )
+    """The start record of a span: so that one that never ends is data.
+
+    `shaped` is what is written for the attributes, if not they themselves: (number of a shape, *values).
+    """
+    written = attributes if shaped is None else shaped
     try:
-        return encode_msgpack(fields)
+        if weight == 1.0:
+            return origin + encode_msgpack((span._name, written))
+        return origin + encode_msgpack((span._name, written, None, None, INTERRUPTED, None, weight))
     except _REFUSED:
-        return encode_msgpack(_made_safe(fields))
+        return origin + encode_msgpack(_made_safe((span._name, attributes, None, None, INTERRUPTED, None, weight)))
+
+
+def encode_end(
+    origin: bytes,
+    span: Any,
+    mono_end_ns: int | None,
+    weight: float | None,
+    attributes: Mapping[str, Any] | None,
+    shaped: Any = None,
+) -> bytes:
+    """The end record of an SDK span (`ReadableSpan`, or a `PublicView` of one)."""
+    status = span._status
+    events = span._events
+    links = span._links
+    fields: tuple[Any, ...] = (
+        span._name,
+        attributes if shaped is None else shaped,
+        span._end_time,
+        mono_end_ns,
+        status._status_code._value_,
+        status._description,
+        weight,
+    )
+    if events._dq or links._dq or events.dropped or links.dropped or span._attributes.dropped:
+        fields = (
+            *fields,
+            [event_fields(event) for event in events] or None,
+            [link_fields(link) for link in links] or None,
+            (span._attributes.dropped, events.dropped, links.dropped),
+        )
+    try:
+        return origin + encode_msgpack(fields)
+    except _REFUSED:
+        return origin + encode_msgpack(_made_safe((fields[0], attributes, *fields[2:])))
 
 
 def _made_safe(fields: tuple[Any, ...]) -> tuple[Any, ...]:
     """The same fields with the free-form ones as tagged JSON text, which every reader knows by its type."""
-    names = SpanRecord.__struct_fields__
-    safe = dict(zip(names, fields, strict=True))
+    safe = dict(zip(State.__struct_fields__, fields, strict=False))
     safe["name"] = as_text(safe["name"])
     safe["status_message"] = None if safe["status_message"] is None else as_text(safe["status_message"])
+    safe["end_ns"] = None if safe["end_ns"] is None else as_time(safe["end_ns"])
     for name in ("attributes", "events", "links"):
-        if safe[name] is not None:
+        if safe.get(name) is not None:
             safe[name] = values.to_json(_with_hex_ids(name, safe[name]))
     return tuple(safe.values())
 
@@ -228,6 +231,11 @@ def as_text(value: Any) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
+def as_time(value: Any) -> int:
+    """A reported time as int64 nanoseconds: what is out of range becomes the nearest time that is not."""
+    return max(-_INT64_MAX, min(_INT64_MAX, int(value)))
+
+
 def event_fields(event: Any) -> tuple[str, int, dict[str, Any] | None]:
     """(name, time_ns, attributes) of an SDK event."""
     attributes = event.attributes
@@ -243,9 +251,3 @@ def link_fields(link: Any) -> tuple[bytes, bytes, dict[str, Any] | None]:
         context.span_id.to_bytes(8, "big"),
         dict(attributes) if attributes else None,
     )
-
-
-def dropped_counts(span: Any) -> tuple[int, int, int] | None:
-    """(attributes, events, links) that the SDK evicted, or None for none at all."""
-    attributes, events, links = span._attributes.dropped, span._events.dropped, span._links.dropped
-    return (attributes, events, links) if attributes or events or links else None

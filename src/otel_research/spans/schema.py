@@ -67,7 +67,11 @@ RAW: tuple[Column, ...] = (
 
 CANONICAL: tuple[Column, ...] = (
     Column("duration_ms", "float", "(end_ns - start_ns) / 1e6; null where interrupted, negative or a point in time"),
-    Column("role", "text", '"call" | "agent" | "chain" | "tool" | "retrieval" | "evaluator" | "http" | "trial" | "record" | "score"; null: none of these'),
+    Column(
+        "role",
+        "text",
+        '"call" | "agent" | "chain" | "tool" | "retrieval" | "evaluator" | "http" | "trial" | "record" | "score"; null: none of these',
+    ),
     Column("dialect", "text", "the vocabulary that explained the row; null where none did"),
     Column("operation", "text", "chat | text_completion | embeddings | rerank | invoke_agent | execute_tool | ..."),
     Column("provider", "text", "gen_ai.provider.name, normalised"),
@@ -92,10 +96,18 @@ CANONICAL: tuple[Column, ...] = (
     Column("conversation_id", "text", "gen_ai.conversation.id or a dialect's session"),
     Column("user_id", "text", "end user, as the instrumentation names it"),
     Column("error_type", "text", "the original error: class, code or provider's word; null = no failure seen"),
-    Column("error_kind", "text", "timeout | rate_limit | api_error | invalid_request | content_filter | tool_error | cancelled | interrupted | other"),
+    Column(
+        "error_kind",
+        "text",
+        "timeout | rate_limit | api_error | invalid_request | content_filter | tool_error | cancelled | interrupted | other",
+    ),
     Column("attempts", "int", "requests sent for this call where the instrumentation says so; null = unknown"),
-    Column("rollup_input_tokens", "int", "input tokens that an agent, chain or workflow row repeats; never part of a sum"),
-    Column("rollup_output_tokens", "int", "output tokens that an agent, chain or workflow row repeats; never part of a sum"),
+    Column(
+        "rollup_input_tokens", "int", "input tokens that an agent, chain or workflow row repeats; never part of a sum"
+    ),
+    Column(
+        "rollup_output_tokens", "int", "output tokens that an agent, chain or workflow row repeats; never part of a sum"
+    ),
     Column("score_name", "text", "evaluation name on a score row"),
     Column("score_value", "float", "evaluation value on a score row"),
     Column("score_label", "text", "evaluation label on a score row"),

@@ -27,7 +27,7 @@ import msgspec
 
 from otel_research.errors import StoreClosed, StoreError
 from otel_research.journal.log import Closed, Log
-from otel_research.journal.reader import Counts
+from otel_research.journal.reader import Contents, Counts
 from otel_research.journal.segment import Segment, open_file_segment
 from otel_research.journal.writer import Writer, is_alive
 from otel_research.store import manifest, rows, seal
@@ -241,12 +241,13 @@ def _finish(segment: Segment) -> None:
 
 def _is_gone(file: SegmentFile) -> bool:
     """Whether the process that wrote the segment is known to be dead."""
-    tail = WriterTail()
+    contents = Contents()
+    contents.next_segment(file.name)
     with file.path.open("rb") as source:
         head = source.read(64 * 1024)
-    for _ in tail.contents.spans(head):
+    for _ in contents.spans(head):
         break
-    writer = tail.contents.writer
+    writer = contents.writer
     return writer is not None and is_alive(writer) is False
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from otel_research.errors import ExperimentRunning
 from otel_research.experiments import ExperimentRecord, has_tag
+from otel_research.store import rows
 from otel_research.store.base import Catalogue, Journaled, Store
-from otel_research.store.catalogue import DiskCatalogue
 from otel_research.store.urls import open_store
 
 if TYPE_CHECKING:
@@ -92,12 +92,18 @@ class Library:
     def _last_ns(self, record: ExperimentRecord) -> int:
         import polars as pl
 
-        found = self.store.scan(record.id).select(pl.max_horizontal("start_ns", "end_ns").max()).collect().item()
+        found = self.scan(record.id).select(pl.max_horizontal("start_ns", "end_ns").max()).collect().item()
         return int(found) if found is not None else time.time_ns()
 
     def scan(self, experiment_id: str) -> pl.LazyFrame:
         """The experiment's stored rows, those included that a remote store does not have yet."""
-        return self.store.scan(experiment_id)
+        stored = self.store.scan(experiment_id)
+        if not self.is_fed:
+            return stored
+        import polars as pl
+
+        journaled = self.journal.scan(experiment_id)  # type: ignore[attr-defined]
+        return rows.once(pl.concat([rows.as_stored(stored), rows.as_stored(journaled)]))
 
     def delete(self, record: ExperimentRecord) -> None:
         """Forget an experiment: rows and record."""

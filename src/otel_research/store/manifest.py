@@ -65,7 +65,9 @@ def latest(folder: Path) -> Manifest:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(f"{path} is not a readable manifest: {error}. The Parquet files beside it are intact.") from error
+        raise StoreError(
+            f"{path} is not a readable manifest: {error}. The Parquet files beside it are intact."
+        ) from error
 
 
 def update(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:

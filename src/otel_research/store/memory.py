@@ -62,7 +62,7 @@ class MemoryStore:
     @property
     def size(self) -> int:
         """Bytes of frames held."""
-        return sum(len(buffer.segment.buffer) for held in self._held.values() for buffer in held.segments)
+        return sum(buffer.segment.size for held in self._held.values() for buffer in held.segments)
 
     def open_log(self, experiment_id: str, on_rolled: Closed | None = None, *, is_quarantine: bool = False) -> Log:
         """The frames of this process for one experiment; a quarantine's frames are counted and let go."""
@@ -72,7 +72,7 @@ class MemoryStore:
         def open_segment(writer: Writer, index: int, size: int) -> Segment:
             if self.size + size > self._limit:
                 raise OSError(errno.ENOSPC, f"the memory store is at its limit of {self._limit} bytes")
-            segment = MemorySegment(size)
+            segment = MemorySegment(f"{writer.name}-{index}", size)
             held.segments.append(SegmentBuffer(segment, writer.name, index))
             return segment
 

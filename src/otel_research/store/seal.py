@@ -54,7 +54,13 @@ def seal(
         complete = [file for file in files if file.name not in done and not is_growing(file)]
         if complete:
             carried = current.carried(writer)
-            _seal_writer(folder, complete, carried, is_last_final=len(complete) == _remaining(files, done) and is_final(writer), step=step)
+            _seal_writer(
+                folder,
+                complete,
+                carried,
+                is_last_final=len(complete) == _remaining(files, done) and is_final(writer),
+                step=step,
+            )
     return manifest.latest(folder / "manifest")
 
 

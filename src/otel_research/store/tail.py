@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from otel_research.journal.reader import Contents
+from otel_research.journal.reader import Contents, wanted
 from otel_research.journal.segment import MemorySegment
 from otel_research.journal.writer import is_alive
 from otel_research.spans.batch import to_frame
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _SEGMENT = re.compile(r"(?P<writer>.+-\d+-[0-9a-f]+)-(?P<index>\d+)\.wal")
-KeyHex = str
+_CHUNK = 1 << 20
+_ZEROS = 64 << 10
 
 
 class SegmentFile(NamedTuple):
@@ -32,12 +33,12 @@ class SegmentFile(NamedTuple):
         """Its name in the manifest."""
         return self.path.stem
 
-    def read(self, position: int) -> bytes:
-        """The bytes from `position` on; none where the file has gone."""
+    def read(self, position: int, at_least: int = 0) -> bytes:
+        """The bytes from `position` on, up to the zeros of a pre-allocated tail; none where the file has gone."""
         try:
             with self.path.open("rb") as file:
                 file.seek(position)
-                return file.read()
+                return _until_zeros(file, at_least)
         except FileNotFoundError:
             return b""
 
@@ -54,12 +55,22 @@ class SegmentBuffer(NamedTuple):
         """Its name."""
         return f"{self.writer}-{self.index}"
 
-    def read(self, position: int) -> bytes:
+    def read(self, position: int, at_least: int = 0) -> bytes:
         """The bytes from `position` up to the last whole frame."""
-        return bytes(memoryview(self.segment.buffer)[position : self.segment.at])
+        return self.segment.read(position, self.segment.at)
 
 
 Source = SegmentFile | SegmentBuffer
+
+
+def _until_zeros(file: BinaryIO, at_least: int) -> bytes:
+    """A live segment is mostly zeros, which need not be read; inside a frame zeros are data (`at_least`)."""
+    data = bytearray()
+    while chunk := file.read(_CHUNK):
+        data += chunk
+        if len(data) >= at_least and not chunk[-_ZEROS:].strip(b"\0"):
+            break
+    return bytes(data)
 
 
 def segment_files(folder: Path) -> dict[str, list[SegmentFile]]:
@@ -81,9 +92,8 @@ class WriterTail:
     """One writer's unsealed segments as rows. `refresh` reads what is new since the last time."""
 
     def __init__(self, carried: Iterable[dict[str, Any]] = ()) -> None:
-        self.contents = Contents()
-        self.carried = {_key(row): row for row in carried}
-        """Spans that an earlier, sealed segment left open, as RAW rows."""
+        self._carried = {_key(row): row for row in carried}
+        self.contents = Contents(self._carried)
         self._frames: list[pl.DataFrame] = []
         self._current: str | None = None
 
@@ -93,19 +103,36 @@ class WriterTail:
         begin = names.index(self._current) if self._current in names else 0
         for source in sources[begin:]:
             if source.name != self._current:
-                self.contents.next_segment()
+                self.contents.next_segment(source.name)
                 self._current = source.name
             self._read(source)
 
     def _read(self, source: Source) -> None:
         from otel_research import semconv
 
-        records = list(self.contents.spans(source.read(self.contents.position)))
+        records = list(self._new_spans(source))
         if not records:
             return
-        for record, _ in records:
-            self.carried.pop((record.trace_id + record.span_id).hex(), None)
         self._frames.append(semconv.normalise(to_frame(records).lazy()).collect())
+
+    def _new_spans(self, source: Source) -> Iterator[tuple[SpanRecord, Definitions]]:
+        asked = 0
+        while True:
+            base = self.contents.position
+            data = source.read(base, asked)
+            yield from self.contents.spans(data)
+            rest = data[self.contents.position - base :]
+            needed = wanted(rest)
+            has_moved = self.contents.position > base
+            # A long frame may hold zeros that ended the reading: ask for all of it, once.
+            if needed <= len(rest) or (needed == asked and not has_moved):
+                return
+            asked = needed
+
+    @property
+    def carried(self) -> list[dict[str, Any]]:
+        """Spans that an earlier, sealed segment left open and that have not ended since, as RAW rows."""
+        return [self._carried[key] for key in self.contents.carried]
 
     def ended(self) -> pl.DataFrame:
         """Rows of the spans that ended: RAW + CANONICAL."""
@@ -123,7 +150,7 @@ class WriterTail:
         from otel_research.spans.schema import RAW, polars_schema
 
         seen = self.contents.last_seen_ns
-        rows = [{**row, "last_seen_ns": seen or row.get("last_seen_ns")} for row in self.carried.values()]
+        rows = [{**row, "last_seen_ns": seen or row.get("last_seen_ns")} for row in self.carried]
         carried = pl.DataFrame(rows, schema=polars_schema(RAW))
         opened = to_frame(self.contents.open_spans(), seen)
         return semconv.normalise(pl.concat([carried, opened]).lazy()).collect()
@@ -131,12 +158,12 @@ class WriterTail:
     def open_rows(self) -> tuple[dict[str, Any], ...]:
         """RAW rows of the spans that have not ended, for the next segment's reader."""
         opened = to_frame(self.contents.open_spans(), self.contents.last_seen_ns)
-        return (*self.carried.values(), *opened.iter_rows(named=True))
+        return (*self.carried, *opened.iter_rows(named=True))
 
     @property
     def open_count(self) -> int:
         """Spans that started and have not ended."""
-        return len(self.contents.open) + len(self.carried)
+        return len(self.contents.open) + len(self.contents.carried)
 
     @property
     def is_writer_gone(self) -> bool:
@@ -145,8 +172,8 @@ class WriterTail:
         return writer is not None and is_alive(writer) is False
 
 
-def _key(row: dict[str, Any]) -> KeyHex:
-    return f"{row['trace_id']}{row['span_id']}"
+def _key(row: dict[str, Any]) -> bytes:
+    return bytes.fromhex(f"{row['trace_id']}{row['span_id']}")
 
 
 def _nothing() -> pl.DataFrame:

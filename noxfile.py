@@ -1,0 +1,117 @@
+"""The one door: `nox` runs what every change must pass, `nox -s NAME` the longer checks.
+
+Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
+Longer: matrix (older OpenTelemetry SDKs), bench (what a span costs).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "typing", "layers", "docs", "tests"]
+
+ROOT = Path(__file__).parent
+CODE = ("src", "tests", "examples", "benchmarks", "noxfile.py")
+GROUPS = nox.project.load_toml("pyproject.toml")
+IN_CI = os.environ.get("CI") == "true"
+SUPPORTED = ("3.11", "3.13")
+
+
+def _runs(version: str) -> bool:
+    """Whether `pythonX.Y` starts: being on the path is not enough, pyenv's shims are there for every version."""
+    command = shutil.which(f"python{version}")
+    return command is not None and subprocess.run([command, "-c", ""], capture_output=True).returncode == 0
+
+
+def _found_by_pyenv(version: str) -> bool:
+    """Put pyenv's interpreter of that version on the path, if there is one."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = sorted(root.glob(f"{version}.*/bin"))
+    if found:
+        os.environ["PATH"] = f"{found[-1]}{os.pathsep}{os.environ['PATH']}"
+    return bool(found)
+
+
+def _pythons() -> list[str]:
+    """The interpreters to test on: both supported ends; a missing one is named, in CI it is an error."""
+    found = []
+    for version in SUPPORTED:
+        if _runs(version) or (IN_CI and _found_by_pyenv(version)):
+            found.append(version)
+        elif IN_CI:
+            raise SystemExit(f"Python {version} is missing; CI tests on {' and '.join(SUPPORTED)}.")
+        else:
+            print(f"noxfile: no Python {version} here, so its tests are skipped.", file=sys.stderr)
+    return found or [f"{sys.version_info.major}.{sys.version_info.minor}"]
+
+
+PYTHONS = _pythons()
+
+
+def _existing(*names: str) -> list[str]:
+    return [name for name in names if (ROOT / name).exists()]
+
+
+def _group(name: str) -> tuple[str, ...]:
+    return nox.project.dependency_groups(GROUPS, name)
+
+
+@nox.session(python=PYTHONS[0])
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    session.install(*_group("lint"))
+    session.run("ruff", "check", *_existing(*CODE))
+    session.run("ruff", "format", "--check", *_existing(*CODE))
+
+
+@nox.session(python=PYTHONS[0])
+def typing(session: nox.Session) -> None:
+    """Strict types of the whole package."""
+    session.install(".[all]", *_group("lint"), *_group("test"))
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS[0])
+def layers(session: nox.Session) -> None:
+    """Import direction; and the core install alone: its size, and that it works without any extra."""
+    session.install(".", "pytest")
+    session.run("python", "-m", "pytest", "-q", "tests/test_layers.py")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole test suite, against the installed package."""
+    session.install(".[all]", *_group("test"))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q"]))
+
+
+@nox.session(python=PYTHONS[0])
+def docs(session: nox.Session) -> None:
+    """The documentation, built strictly: a broken link is an error."""
+    session.install("zensical>=0.0.40")
+    session.run("zensical", "build", "--strict", "--clean")
+
+
+@nox.session(python=PYTHONS[-1])
+@nox.parametrize("sdk", ["1.41", "1.43"])
+def matrix(session: nox.Session, sdk: str) -> None:
+    """The tests on older OpenTelemetry SDKs; the newest is what `tests` runs on."""
+    session.install(".[all]", *_group("test"), f"opentelemetry-sdk=={sdk}.*")
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q"]))
+
+
+@nox.session(python=PYTHONS[0])
+def bench(session: nox.Session) -> None:
+    """What a span costs; ratios to a bare SDK span, printed and not asserted."""
+    session.install(".[all]", *_group("test"))
+    for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
+        session.run("python", str(script), *session.posargs)

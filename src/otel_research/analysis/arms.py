@@ -1,0 +1,259 @@
+"""The two sides of a comparison as samples: values of each outcome per unit, with item, order and weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from otel_research.analysis import measured
+from otel_research.analysis.subject import Subject, Where
+from otel_research.analysis.units import Tables, Unit, is_trial, tables
+from otel_research.errors import ConfigurationError, NotEnoughData
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+BUILT_IN = ("latency", "ttft", "cost", "tokens", "success_rate")
+UNITS = {"latency": "ms", "ttft": "ms", "cost": "USD", "tokens": "tokens", "success_rate": "1"}
+ALIASES = {"reliability": "success_rate", "success": "success_rate", "latency_ms": "latency", "cost_usd": "cost"}
+LOWER = frozenset({"latency", "ttft", "cost", "tokens"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One outcome of one arm: only units whose value is known."""
+
+    values: Floats
+    items: Codes | None
+    """Item codes shared by both arms; None where items are unknown."""
+    order: NDArray[np.int64]
+    """Start times, to judge drift; 0 where unknown."""
+    weights: Floats
+    is_censored: NDArray[np.bool_]
+
+    @property
+    def n(self) -> int:
+        """Units with a known value."""
+        return int(self.values.size)
+
+    @cached_property
+    def per_item(self) -> Codes:
+        """Units of each item code; raises `NotEnoughData` where items are unknown."""
+        if self.items is None:
+            raise NotEnoughData("The units carry no item ids.")
+        return np.bincount(self.items)
+
+    @property
+    def distinct(self) -> Codes:
+        """The items, each once, sorted."""
+        return np.flatnonzero(self.per_item)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an item has more than one unit here."""
+        return self.items is not None and bool(self.n) and int(self.per_item.max()) > 1
+
+    @cached_property
+    def by_value(self) -> Codes:
+        """The units in order of their values."""
+        return np.argsort(self.values, kind="stable")
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every unit counts the same."""
+        return not self.n or bool(np.ptp(self.weights) == 0)
+
+    def having(self, items: Codes) -> Sample:
+        """The same values with other item codes."""
+        return Sample(self.values, items, self.order, self.weights, self.is_censored)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side: its label, its subject (None for plain numbers), its units and its outcomes."""
+
+    label: str
+    subject: Subject | None
+    table: Tables | None
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """outcome -> value, item_id, start_ns, weight, is_censored."""
+
+
+def arm(side: Any, unit: Unit | None, where: Where | None, label: str) -> Arm:
+    """A subject or a sequence of numbers as an arm."""
+    if isinstance(side, Subject):
+        return _of_subject(side, unit or best_unit([side]), where)
+    return Arm(label, None, None, {"value": _of_numbers(side, label)})
+
+
+def best_unit(sides: Sequence[Any]) -> str:
+    """ "trial" where every subject has trials, else "call"."""
+    subjects = [side for side in sides if isinstance(side, Subject)]
+    has = [not s.spans.filter(is_trial()).select("role").head(1).collect().is_empty() for s in subjects]
+    return "trial" if has and all(has) else "call"
+
+
+def outcomes(arms: Sequence[Arm], wanted: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
+    """The outcomes to compare, in order, and why others are left out."""
+    known = [name for name in arms[0].frames if all(name in arm.frames for arm in arms)]
+    every = dict.fromkeys(name for arm in arms for name in arm.frames)
+    names = list(dict.fromkeys(map(named, wanted))) if wanted is not None else list(every)
+    reasons = {}
+    for name in names:
+        if name not in every and wanted is not None and name not in BUILT_IN:
+            raise ConfigurationError(f"metrics names {name!r}, which no arm has. Known here: {', '.join(every)}.")
+        if name not in known:
+            missing = [arm.label for arm in arms if name not in arm.frames]
+            reasons[name] = f"no value in {', '.join(missing)}"
+    return [name for name in names if name in known], reasons
+
+
+def named(name: str) -> str:
+    """An outcome's own name for the names that people use for it."""
+    return ALIASES.get(name, name)
+
+
+def samples(arms: Sequence[Arm], name: str) -> list[Sample]:
+    """One outcome of every arm, items coded alike in all."""
+    frames = [arm.frames[name].filter(pl.col("value").is_not_null()) for arm in arms]
+    items = pl.concat([frame["item_id"] for frame in frames])
+    codes = None if items.null_count() or not items.len() else items.rank("dense").to_numpy().astype(np.intp) - 1
+    found, at = [], 0
+    for frame in frames:
+        part = None if codes is None else codes[at : at + frame.height]
+        at += frame.height
+        found.append(
+            Sample(
+                frame["value"].to_numpy().astype(np.float64),
+                part,
+                frame["start_ns"].fill_null(0).to_numpy(),
+                frame["weight"].fill_null(1.0).to_numpy(),
+                frame["is_censored"].fill_null(value=False).to_numpy(),
+            )
+        )
+    return found
+
+
+def total_tokens() -> pl.Expr:
+    """Input and output tokens of a unit; null where neither is known."""
+    both = pl.col("input_tokens", "output_tokens")
+    return pl.when(pl.any_horizontal(both.is_not_null())).then(pl.sum_horizontal(both).cast(pl.Float64))
+
+
+def item_means(sample: Sample, items: Codes, *, log: bool = False) -> Floats:
+    """The mean of each of these items (of logarithms with `log`)."""
+    values = np.log(sample.values) if log else sample.values
+    sums = np.bincount(sample.items, values, sample.per_item.size)  # type: ignore[arg-type]
+    means: Floats = sums[items] / sample.per_item[items]
+    return means
+
+
+def shared_items(a: Sample, b: Sample) -> Codes:
+    """Items that both arms have, sorted."""
+    if a.items is None or b.items is None or not a.n or not b.n:
+        return np.empty(0, dtype=np.intp)
+    size = min(a.per_item.size, b.per_item.size)
+    return np.flatnonzero((a.per_item[:size] > 0) & (b.per_item[:size] > 0))
+
+
+def only(sample: Sample, items: Codes) -> Sample:
+    """The units of these items; the sample itself where those are all it has."""
+    if sample.items is None or items.size == sample.distinct.size:
+        return sample
+    is_kept = np.zeros(sample.per_item.size, dtype=bool)
+    is_kept[items] = True
+    kept = is_kept[sample.items]
+    return Sample(
+        sample.values[kept], sample.items[kept], sample.order[kept], sample.weights[kept], sample.is_censored[kept]
+    )
+
+
+def _of_subject(subject: Subject, unit: Unit, where: Where | None) -> Arm:
+    table = tables(subject, unit, (), where)
+    units = table.units
+    if table.reason:
+        return Arm(subject.label, subject, table, {})
+    success = pl.when(~pl.col("is_interrupted")).then((~pl.col("is_failed")).cast(pl.Float64))
+    values = {
+        "latency": pl.col("latency_ms"),
+        "cost": pl.col("cost_nano_usd") / 1e9,
+        "tokens": total_tokens(),
+        "success_rate": success,
+        "ttft": pl.col("ttft_ms"),
+    }
+    about = ["item_id", "start_ns", "weight", "is_censored"]
+    frames = {}
+    for name, value in values.items():
+        frame = units.select(value.alias("value"), *about)
+        if name != "latency":
+            frame = frame.with_columns(is_censored=pl.lit(value=False))
+        if frame["value"].null_count() < frame.height:
+            frames[name] = frame
+    return Arm(subject.label, subject, table, frames | _measured(table, subject))
+
+
+def _measured(table: Tables, subject: Subject) -> dict[str, pl.DataFrame]:
+    """Scores and recorded measurements: the mean per trial where they lie in one, else each for itself."""
+    rows = table.rows.filter(pl.col("measurements").is_not_null() | pl.col("score_name").is_not_null())
+    if table.unit == "trial":
+        rows = rows.filter(pl.col("trial_id").is_in(table.units["trial_id"].implode()))
+    found = measured.measurements(rows)
+    index = [at for at, _, _ in found]
+    frame = (
+        rows[index]
+        .select("trial_id", "item_id", "start_ns", "weight")
+        .with_columns(
+            name=pl.Series([name for _, name, _ in found], dtype=pl.String),
+            value=pl.Series([value for _, _, value in found], dtype=pl.Float64),
+        )
+    )
+    later = measured.later_scores(subject)
+    if later.height:
+        trials = table.rows.filter(is_trial()).select("trial_id", "item_id", "start_ns", "weight")
+        frame = pl.concat([frame, later.join(trials, on="trial_id").select(frame.columns)])
+    # A row outside of any trial stands alone: its own position is its group.
+    group = pl.coalesce("trial_id", pl.int_range(pl.len()).cast(pl.String))
+    means = frame.group_by("name", group.alias("group"), maintain_order=True).agg(
+        pl.col("value").mean(), pl.col("item_id", "start_ns", "weight").first()
+    )
+    columns = ["value", "item_id", "start_ns", "weight"]
+    return {
+        str(key[0]): part.select(columns).with_columns(is_censored=pl.lit(value=False))
+        for key, part in means.sort("name", maintain_order=True).partition_by("name", as_dict=True).items()
+    }
+
+
+def _of_numbers(side: Any, label: str) -> pl.DataFrame:
+    if isinstance(side, (str, bytes, Mapping)) or not hasattr(side, "__len__"):
+        raise ConfigurationError(
+            f"cannot compare a {type(side).__name__}: pass experiments, ids, selections, frames or sequences of numbers."
+        )
+    try:
+        values = np.asarray(side, dtype=np.float64)
+    except (TypeError, ValueError) as exc:
+        raise ConfigurationError(f"{label} is not a sequence of numbers: {exc}.") from exc
+    if values.ndim != 1:
+        raise ConfigurationError(f"{label} has {values.ndim} dimensions; pass a flat sequence of numbers.")
+    if not values.size:
+        raise NotEnoughData(f"{label} is empty.")
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise NotEnoughData(
+            f"{bad} of {values.size} values of {label} are NaN or infinite. Drop them first, and say so."
+        )
+    n = values.size
+    return pl.DataFrame(
+        {
+            "value": values,
+            "item_id": pl.Series([None] * n, dtype=pl.String),
+            "start_ns": np.zeros(n, dtype=np.int64),
+            "weight": np.ones(n),
+            "is_censored": np.zeros(n, dtype=bool),
+        }
+    )

@@ -1,0 +1,245 @@
+"""A look before the declared n: alpha is spent, or the interval holds at every look.
+
+With a declared `sample_size` each look spends part of alpha (Lan & DeMets 1983, O'Brien-Fleming
+type by default), whenever it is taken. Without one, or beyond it, an asymptotic confidence
+sequence (Waudby-Smith et al. 2023) may be looked at as often as one likes. Either way the
+look is data too: `Interim.note()` is the annotation to keep with the experiment, and the next
+look reads it back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import polars as pl
+
+from otel_research.analysis import arms as sides
+from otel_research.analysis import declared, fingerprint
+from otel_research.analysis.arms import Arm, Sample
+from otel_research.analysis.effect import aligned, design_of
+from otel_research.analysis.means import average, t_test
+from otel_research.analysis.plan import Plan
+from otel_research.analysis.result import Interval, Result
+from otel_research.analysis.stats import sequential
+from otel_research.analysis.stats.outcome import Outcome
+from otel_research.analysis.subject import Where
+from otel_research.analysis.units import Unit
+from otel_research.errors import ConfigurationError, NotEnoughData
+
+METHOD = "interim/1"
+LOOK = "look"
+"""Kind of the annotation that records a look: {"kind": "look", "outcome", "fraction", "n"}."""
+TUNING = 500.0
+"""Units in all at which a confidence sequence without a declared n is tightest."""
+
+
+class Interim(Result, frozen=True, kw_only=True):
+    """One look at a running comparison; there is no fixed-n p-value in it."""
+
+    outcome: str
+    baseline: str
+    candidate: str
+    rule: Literal["alpha spending", "confidence sequence"]
+    look: int
+    """1 for the first look at this outcome."""
+    fraction: float | None
+    """Share of the declared n per arm that is in; None without a declared n."""
+    improvement_pct: float
+    """Percent (times: of the geometric mean), positive is better; percentage points for rates."""
+    improvement_ci: Interval
+    """Holds at this look and all others together."""
+    z: float
+    boundary: float | None
+    """|z| at or above which this look may stop the run."""
+    nominal_alpha: float | None
+    spent: float | None
+    """Alpha spent by now."""
+    anytime_p: float | None
+    """Confidence sequence: a p-value that holds at every look."""
+    stop: bool
+    verdict: Literal["better", "worse", "continue"]
+
+    def note(self) -> dict[str, Any]:
+        """What to record of this look, as an annotation."""
+        return {"kind": LOOK, "outcome": self.outcome, "fraction": self.fraction, "n": self.n, "z": self.z,
+                "boundary": self.boundary, "stop": self.stop}  # fmt: skip
+
+
+def interim(
+    baseline: Any,
+    candidate: Any,
+    *,
+    metric: str | None = None,
+    alpha: float = 0.05,
+    spending: str = "obrien-fleming",
+    paired: bool | str = "auto",
+    unit: Unit | None = None,
+    where: Where | None = None,
+    tuning: float = TUNING,
+) -> Interim:
+    """One look at one outcome (default: the first declared one, else latency).
+
+    `spending` is "obrien-fleming", "pocock" or "power:RHO". Earlier looks are read from both
+    sides' annotations. Raises `NotEnoughData` where nothing can be said yet.
+    """
+    if not 0 < alpha < 0.5:
+        raise ConfigurationError(f"alpha={alpha} is not between 0 and 0.5. Use 0.05.")
+    a, b = _arms(baseline, candidate, unit, where, metric)
+    names, reasons = sides.outcomes([a, b], None if metric is None else (metric,))
+    if not names:
+        raise NotEnoughData(f"{metric or 'no outcome'} is not in both arms yet. {reasons or ''}".strip())
+    name = declared.primary(a, b, names)[0] if metric is None else names[0]
+    first, second = sides.samples([a, b], name)
+    plan = Plan(
+        outcome=name,
+        estimand="geomean" if declared.is_time(name) and _positive(first, second) else "mean",
+        unit=sides.UNITS.get(name, "1"),
+        direction=declared.direction(a, b, name),
+        design=design_of(first, second, paired),
+        alpha=alpha,
+        seed=0,
+    )
+    x, y = aligned(first, second, plan.design)
+    outcome = t_test(plan, x, y, log=plan.estimand == "geomean")
+    size = declared.sample_size(a, b)
+    have = min(_n(a, x), _n(b, y))
+    earlier = _earlier(a, b, name)
+    if size is not None and (not earlier or earlier[-1] < 1):
+        return _spending(plan, a, b, (x, y), outcome, min(1.0, have / size), earlier, spending)
+    return _sequence(plan, a, b, (x, y), outcome, len(earlier), tuning)
+
+
+def _spending(
+    plan: Plan, a: Arm, b: Arm, pair: tuple[Sample, Sample], outcome: Outcome, fraction: float,
+    earlier: list[float], spending: str,
+) -> Interim:  # fmt: skip
+    # Looking twice at the same data is one look.
+    fractions = [each for each in earlier if each < fraction - 1e-9] + [fraction]
+    bounds = sequential.spending_boundary(fractions, plan.alpha, spending)
+    boundary = bounds.z[-1]
+    z = _z(outcome)
+    level = 1 - plan.alpha
+    method = f"repeated interval, {bounds.method}"
+    interval = _scaled(plan, pair, outcome, boundary * (outcome.se or 0.0), level, method)
+    common = _common(plan, a, b, pair, outcome, z, len(fractions), abs(z) >= boundary, interval)
+    return Interim(
+        **common,
+        rule="alpha spending",
+        fraction=fraction,
+        boundary=boundary,
+        nominal_alpha=bounds.nominal[-1],
+        spent=bounds.spent[-1],
+        anytime_p=None,
+        reasons={"anytime_p": "the run has a declared n: alpha is spent instead"},
+    )
+
+
+def _sequence(
+    plan: Plan, a: Arm, b: Arm, pair: tuple[Sample, Sample], outcome: Outcome, looks: int, tuning: float
+) -> Interim:
+    n = pair[0].n + pair[1].n
+    if outcome.estimate is None or outcome.se is None:
+        raise NotEnoughData(f"{plan.outcome} has no standard error yet, so there is nothing to monitor.")
+    held = sequential.confidence_sequence(outcome.estimate, outcome.se, n, tuning=tuning, alpha=plan.alpha)
+    assert held.interval is not None
+    half = held.interval.high - outcome.estimate if held.interval.high is not None else 0.0
+    interval = _scaled(plan, pair, outcome, half, 1 - plan.alpha, held.method)
+    p = sequential.sequence_p_value(outcome.estimate, outcome.se, n, tuning=tuning, alpha=plan.alpha)
+    z = _z(outcome)
+    why = "no sample size was declared, or it is reached: the confidence sequence holds at every look"
+    return Interim(
+        **_common(plan, a, b, pair, outcome, z, looks + 1, abs(outcome.estimate) > half, interval),
+        rule="confidence sequence",
+        fraction=None,
+        boundary=None,
+        nominal_alpha=None,
+        spent=None,
+        anytime_p=p,
+        reasons=dict.fromkeys(("fraction", "boundary", "nominal_alpha", "spent"), why),
+    )
+
+
+def _common(
+    plan: Plan, a: Arm, b: Arm, pair: tuple[Sample, Sample], outcome: Outcome, z: float, look: int, stop: bool,
+    interval: Interval,
+) -> dict[str, Any]:  # fmt: skip
+    improvement = plan.better * _percent(plan, pair, outcome.estimate or 0.0)
+    n = pair[0].n + pair[1].n
+    items = n if pair[0].items is None else len({*pair[0].distinct.tolist(), *pair[1].distinct.tolist()})
+    return {
+        "estimand": f"{plan.estimand} of {plan.outcome}: {b.label} against {a.label}",
+        "unit": a.table.unit if a.table is not None else "value",
+        "n": n,
+        "n_units": n if plan.design == "independent" else items,
+        "method": f"{METHOD} ({outcome.method}; polars {pl.__version__})",
+        "alpha": plan.alpha,
+        "assumptions": ("increments between looks are independent and close to normal",),
+        "data_hash": fingerprint.of_values(pair[0].values, pair[1].values),
+        "outcome": plan.outcome,
+        "baseline": a.label,
+        "candidate": b.label,
+        "look": look,
+        "improvement_pct": improvement,
+        "improvement_ci": interval,
+        "z": plan.better * z,
+        "stop": stop,
+        "verdict": ("better" if improvement > 0 else "worse") if stop else "continue",
+    }
+
+
+def _z(outcome: Outcome) -> float:
+    """The t statistic as the normal quantile of the same p, so that small samples do not cross too easily."""
+    from scipy import stats
+
+    if outcome.p_value > 1e-300:
+        return math.copysign(float(stats.norm.isf(outcome.p_value / 2)), outcome.statistic)
+    return outcome.statistic
+
+
+def _scaled(
+    plan: Plan, pair: tuple[Sample, Sample], outcome: Outcome, half: float, level: float, method: str
+) -> Interval:
+    estimate = outcome.estimate or 0.0
+    ends = sorted(plan.better * _percent(plan, pair, estimate + side * half) for side in (-1, 1))
+    return Interval(low=ends[0], high=ends[1], level=level, method=method)
+
+
+def _percent(plan: Plan, pair: tuple[Sample, Sample], change: float) -> float:
+    """A change on the test's scale in percent of the baseline; rates in percentage points."""
+    if plan.estimand == "geomean":
+        return 100 * math.expm1(min(change, 700.0))
+    if plan.outcome == "success_rate":
+        return 100 * change
+    base = average(pair[0], plan, pair[1])
+    if not base:
+        raise NotEnoughData(f"The baseline's mean {plan.outcome} is 0, so there is no change in percent.")
+    return 100 * change / abs(base)
+
+
+def _arms(baseline: Any, candidate: Any, unit: Unit | None, where: Where | None, metric: str | None) -> tuple[Arm, Arm]:
+    chosen = unit or sides.best_unit([baseline, candidate])
+    a, b = (sides.arm(side, chosen, where, name) for side, name in ((baseline, "baseline"), (candidate, "candidate")))
+    if a.subject is None and b.subject is None:
+        name = metric or "latency"
+        a, b = (Arm(arm.label, None, None, {name: arm.frames["value"]}) for arm in (a, b))
+    return a, b
+
+
+def _earlier(a: Arm, b: Arm, name: str) -> list[float]:
+    """Fractions of earlier looks at the outcome, rising, each once."""
+    notes = [note for arm in (a, b) if arm.subject for note in arm.subject.annotations]
+    looks = {
+        float(note["fraction"])
+        for note in notes
+        if note.get("kind") == LOOK and note.get("outcome") == name and note.get("fraction")
+    }
+    return sorted(looks)
+
+
+def _n(arm: Arm, sample: Sample) -> int:
+    return sample.n if arm.table is None else arm.table.units.height
+
+
+def _positive(a: Sample, b: Sample) -> bool:
+    return bool(a.values.min(initial=1) > 0 and b.values.min(initial=1) > 0)

@@ -1,0 +1,100 @@
+"""Means of two arms: the t test that the design asks for, their difference and their relative change."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from otel_research.analysis.arms import Floats, Sample, item_means, shared_items
+from otel_research.analysis.comparison import Change
+from otel_research.analysis.plan import Found, Plan, scaled
+from otel_research.analysis.result import Interval
+from otel_research.analysis.stats import clusters, ratios, sequential, tests
+from otel_research.analysis.stats.outcome import Estimate, Outcome
+from otel_research.errors import NotEnoughData
+
+
+def t_test(plan: Plan, a: Sample, b: Sample, *, log: bool = False) -> Outcome:
+    """Candidate minus baseline by the design's t test, on logarithms with `log`."""
+    if plan.design == "paired":
+        items = shared_items(a, b)
+        return tests.paired_t(item_means(b, items, log=log), item_means(a, items, log=log), confidence=plan.level)
+    x, y = (np.log(s.values) if log else s.values for s in (b, a))
+    if not (a.is_even and b.is_even):
+        return _weighted_welch(plan, x, b, y, a)
+    if plan.design == "clustered":
+        return clusters.clustered_welch(x, b.items, y, a.items, confidence=plan.level)  # type: ignore[arg-type]
+    return tests.welch(x, y, confidence=plan.level)
+
+
+def average(sample: Sample, plan: Plan, other: Sample) -> float:
+    """The arm's mean in this design: of item means where it is paired."""
+    if plan.design == "paired":
+        return math.fsum(item_means(sample, shared_items(sample, other))) / shared_items(sample, other).size
+    return float(np.average(sample.values, weights=sample.weights))
+
+
+def mean_change(plan: Plan, a: Sample, b: Sample, raw: Outcome | None, found: Found, path: str) -> Change:
+    """Means of both arms, their difference with its interval, and the relative change (delta method)."""
+    base, cand = average(a, plan, b), average(b, plan, a)
+    relative = found.get(f"{path}.percent", lambda: _relative(plan, a, b))
+    ci = {}
+    if raw is not None and raw.interval is not None:
+        ci["difference"] = held(plan, raw, a, b) or raw.interval
+    if relative is not None:
+        ci["percent"] = scaled(relative.interval, 100)
+    percent = 100 * (cand - base) / base if base else None
+    if percent is None:
+        found.reasons[f"{path}.percent"] = "the baseline is 0"
+    return Change(baseline=base, candidate=cand, difference=cand - base, percent=percent, ci=ci)
+
+
+def _relative(plan: Plan, a: Sample, b: Sample) -> Estimate:
+    """Relative change of the means, candidate over baseline minus 1."""
+    if plan.design == "paired":
+        items = shared_items(a, b)
+        return ratios.paired_relative_change(item_means(b, items), item_means(a, items), plan.level)
+    if plan.design == "independent" and a.is_even and b.is_even:
+        return ratios.relative_change(b.values, a.values, plan.level)
+    parts = []
+    for sample in (b, a):
+        middle, error, _ = _arm_mean(sample.values, sample, is_clustered=plan.design == "clustered")
+        parts.append(ratios.Part(middle, error**2))
+    return ratios.log_ratio(parts[0], parts[1], a.n + b.n, plan.level)
+
+
+def _arm_mean(values: Floats, sample: Sample, *, is_clustered: bool) -> tuple[float, float, float]:
+    """Mean, standard error and degrees of freedom of one arm, by its weights or its clusters."""
+    if is_clustered and sample.is_even:
+        own = clusters.clustered_mean(values, sample.items)  # type: ignore[arg-type]
+        return own.mean, own.se_cr2, own.df_cr2
+    from otel_research.analysis.uncertainty import Values, mean_error
+
+    codes = np.searchsorted(sample.distinct, sample.items) if is_clustered and sample.items is not None else None
+    try:
+        error, df = mean_error(Values(values, sample.weights, codes, sample.is_censored))
+    except ValueError as exc:
+        raise NotEnoughData(f"{exc}.") from exc
+    return float(np.average(values, weights=sample.weights)), error, df
+
+
+def _weighted_welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample) -> Outcome:
+    is_clustered = plan.design == "clustered"
+    one, two = _arm_mean(x, b, is_clustered=is_clustered), _arm_mean(y, a, is_clustered=is_clustered)
+    first, second = one[1] ** 2, two[1] ** 2
+    if not first + second > 0:
+        raise NotEnoughData("All values within each sample are the same, so there is no variation to judge by.")
+    df = (first + second) ** 2 / (first**2 / one[2] + second**2 / two[2])
+    method = "Welch's t test under sampling weights"
+    return tests.t_outcome(one[0] - two[0], math.sqrt(first + second), df, plan.level, "two-sided", method)
+
+
+def held(plan: Plan, outcome: Outcome, a: Sample, b: Sample) -> Interval | None:
+    """Before the declared n: an interval that holds at every look (asymptotic confidence sequence)."""
+    if plan.tuning is None or outcome.se is None or outcome.estimate is None:
+        return None
+    n = a.n + b.n
+    return sequential.confidence_sequence(
+        outcome.estimate, outcome.se, n, tuning=plan.tuning, alpha=plan.alpha
+    ).interval

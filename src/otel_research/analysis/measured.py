@@ -1,0 +1,164 @@
+"""Custom metrics: measured values by name, scores, and calculators of the user's own."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import polars as pl
+
+from otel_research.analysis.engine import Key
+from otel_research.analysis.subject import SCORE, Subject, Where, condition, included
+from otel_research.analysis.units import Tables, is_trial
+from otel_research.spans import values
+
+PREFIX = "measurement."
+RESERVED = frozenset({"duration_ms", "duration_us", "cost_usd", "model", "input_tokens", "output_tokens", "success"})
+"""Names that `record()` understands itself: they are latency, cost, tokens and reliability already."""
+
+
+@runtime_checkable
+class MetricCalculator(Protocol):
+    """A metric of the user's own: a name, and numbers from the spans."""
+
+    name: str
+
+    def calculate(self, spans: pl.LazyFrame) -> Mapping[str, Any]:
+        """The metric's numbers, JSON-like. One that raises leaves None and its reason; the others still answer."""
+
+
+@dataclass
+class Measured:
+    """One group's custom metrics."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def measure(
+    table: Tables, subject: Subject, keys: tuple[str, ...], where: Where | None,
+    calculators: tuple[MetricCalculator, ...], groups: list[Key], wanted: tuple[str, ...] | None,
+) -> dict[Key, Measured]:  # fmt: skip
+    """Every group's custom metrics; `wanted` names the ones that were asked for (None: all)."""
+    found: dict[Key, Measured] = {key: Measured() for key in groups}
+    samples = _samples(table, subject)
+    for key, measured in found.items():
+        names = samples.get(key, {})
+        for name in sorted(names) if wanted is None else wanted:
+            measured.samples[name] = names.get(name, [])
+            measured.values[name] = _numbers(name, measured)
+    for calculator in calculators:
+        for key, measured in found.items():
+            _calculate(calculator, _rows(subject, keys, key, where), measured)
+    return found
+
+
+def measurements(rows: pl.DataFrame) -> list[tuple[int, str, float]]:
+    """Row number, name and value of every number that `record()` and `score()` left in these rows."""
+    found = []
+    for index, text in enumerate(rows["measurements"]):
+        if text is None:
+            continue
+        for key, value in values.from_json(text).items():
+            name = key.removeprefix(PREFIX)
+            number = _number(value)
+            if key != name and name not in RESERVED and number is not None:
+                found.append((index, name, number))
+    scored = zip(rows["score_name"], rows["score_value"], strict=True)
+    found += [(i, name, float(v)) for i, (name, v) in enumerate(scored) if name is not None and _number(v) is not None]
+    return found
+
+
+def later_scores(subject: Subject) -> pl.DataFrame:
+    """Scores that were noted after the run: trial_id, name, value."""
+    notes = [
+        note for note in subject.annotations if note.get("kind") == SCORE and _number(note.get("value")) is not None
+    ]
+    rows = [(str(note.get("trial_id") or ""), str(note.get("name")), float(note["value"])) for note in notes]
+    return pl.DataFrame(rows, schema={"trial_id": pl.String, "name": pl.String, "value": pl.Float64}, orient="row")
+
+
+def _samples(table: Tables, subject: Subject) -> dict[Key, dict[str, list[float]]]:
+    found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    rows = table.rows.filter(pl.col("measurements").is_not_null() | pl.col("score_name").is_not_null())
+    if table.unit == "trial":
+        ids = table.units["trial_id"].implode()
+        rows = rows.filter(pl.col("trial_id").is_null() | pl.col("trial_id").is_in(ids))
+    by = rows.select(table.keys).rows() if table.keys else [()] * rows.height
+    for index, name, value in measurements(rows):
+        found[by[index]][name].append(value)
+    later = later_scores(subject)
+    if later.height:
+        trials = table.rows.filter(is_trial()).select("trial_id", *table.keys).unique("trial_id")
+        for row in later.join(trials, on="trial_id", how="inner" if table.keys else "left").rows(named=True):
+            found[tuple(row[key] for key in table.keys)][row["name"]].append(row["value"])
+    return found
+
+
+def _numbers(name: str, measured: Measured) -> dict[str, Any] | None:
+    sample = np.asarray(measured.samples[name], dtype=np.float64)
+    if not sample.size:
+        measured.reasons[f"custom.{name}"] = "it was never measured"
+        return None
+    if sample.size < 2:
+        measured.reasons[f"custom.{name}.stdev"] = "one value has no spread"
+    return {
+        "mean": math.fsum(sample) / sample.size,
+        "median": float(np.median(sample)),
+        "min": float(sample.min()),
+        "max": float(sample.max()),
+        "count": int(sample.size),
+        "stdev": float(sample.std(ddof=1)) if sample.size > 1 else None,
+    }
+
+
+def _calculate(calculator: MetricCalculator, rows: pl.LazyFrame, measured: Measured) -> None:
+    name = str(getattr(calculator, "name", type(calculator).__name__))
+    try:
+        measured.values[name] = _plain(calculator.calculate(rows))
+    except Exception as exc:  # a user's code: whatever it raises, the others still answer
+        measured.values[name] = None
+        measured.reasons[f"custom.{name}"] = f"the calculator raised {type(exc).__name__}: {exc}"
+        return
+    _explain(f"custom.{name}", measured.values[name], measured.reasons)
+
+
+def _explain(path: str, value: Any, reasons: dict[str, str]) -> None:
+    if value is None:
+        reasons[path] = "the calculator gave no number"
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            _explain(f"{path}.{name}", part, reasons)
+
+
+def _rows(subject: Subject, keys: tuple[str, ...], key: Key, where: Where | None) -> pl.LazyFrame:
+    rows = included(subject)
+    if where is not None:
+        rows = rows.filter(condition(where, subject.spans))
+    return rows.filter([pl.col(k).eq_missing(pl.lit(v)) for k, v in zip(keys, key, strict=True)]) if keys else rows
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return float(value)
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _plain(value: Any) -> Any:
+    """What a calculator returned as JSON data: NaN and infinities become None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    raise TypeError(f"it returned a {type(value).__name__}, which is not JSON")

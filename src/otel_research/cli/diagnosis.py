@@ -1,0 +1,270 @@
+"""Is my set-up capturing? One canary span through the real thing, and what is attached to it.
+
+Plain data out: `doctor` prints it. Nothing is left behind: the canary's experiment is deleted.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from otel_research.recorder import Recorder
+    from otel_research.store.library import Library
+
+NAME = "otel-research-doctor"
+CANARY = "canary"
+LOW_DISK = 1 << 30
+_LIMITS = (
+    ("max_span_attributes", "attributes of a span"),
+    ("max_events", "events of a span"),
+    ("max_links", "links of a span"),
+    ("max_event_attributes", "attributes of an event"),
+    ("max_span_attribute_length", "characters of a span's attribute"),
+)
+
+
+class Finding(NamedTuple):
+    """One thing to know: "ok", "warning" (may cost something) or "failed" (spans are lost)."""
+
+    severity: str
+    text: str
+
+
+def diagnose(store: str | None = None) -> dict[str, Any]:
+    """Send a canary span through the process's recorder, or through one made for the purpose.
+
+    Keys: `ok, store, canary, provider, processors, limits, unmapped, disk, clock, environment, findings`.
+    """
+    from otel_research import recorder
+
+    active = recorder.current()
+    # What hangs on the provider is the host's business: look before anything of ours is added.
+    used = active if active is not None and store is None else recorder.configure(store=store)
+    try:
+        told: dict[str, Any] = {"store": used.library.url, "canary": send_canary(used)}
+        told |= {"provider": provider(used), "processors": list(processors(used)), "limits": limits(used)}
+        told |= {"unmapped": unmapped(used.library), "disk": disk(used), "clock": clock()}
+        told["environment"] = {
+            name: _shown(name, value) for name, value in sorted(os.environ.items()) if _is_ours(name)
+        }
+    finally:
+        if used is not active:
+            used.close()
+    findings = list(judge(told))
+    return {
+        "ok": not any(finding.severity == "failed" for finding in findings),
+        **told,
+        "findings": [finding._asdict() for finding in findings],
+    }
+
+
+def send_canary(used: Recorder) -> dict[str, Any]:
+    """A span in an experiment of its own: was it recorded, did it reach the store, is it whole?"""
+    import polars as pl
+
+    import otel_research as otr
+
+    text = "café \U0001f426"
+    began = time.perf_counter()
+    with otr.experiment(NAME, tags=("otel-research:doctor",)) as experiment:
+        assert used.provider is not None
+        tracer = used.provider.get_tracer("otel_research.doctor")
+        with tracer.start_as_current_span(CANARY, attributes={"canary.text": text}) as span:
+            is_recording = span.is_recording()
+    try:
+        found = experiment.library.scan(experiment.id).filter(pl.col("name") == CANARY)
+        rows = found.select("attributes", "dropped_attributes", "end_ns").collect().to_dicts()
+        ledger = experiment.ledger().to_dict()
+    finally:
+        experiment.cleanup(keep_data=False, force=True)
+    return {
+        "is_recorded": is_recording,
+        "is_stored": len(rows) == 1,
+        "is_whole": len(rows) == 1 and _is_whole(rows[0], text),
+        "seconds": round(time.perf_counter() - began, 3),
+        "ledger": ledger,
+    }
+
+
+def _is_whole(row: dict[str, Any], text: str) -> bool:
+    return row["end_ns"] is not None and text in row["attributes"] and not row["dropped_attributes"]
+
+
+def provider(used: Recorder) -> dict[str, Any]:
+    """Whose provider it is, and what decides and names its spans."""
+    found: Any = used.provider
+    return {
+        "type": _type(found),
+        "is_ours": used.is_own_provider,
+        "sampler": found.sampler.get_description(),
+        "id_generator": _type(found.id_generator),
+    }
+
+
+def processors(used: Recorder) -> Iterator[dict[str, Any]]:
+    """What hangs on the provider, in the order it is called, with what it exports to."""
+    from otel_research.capture.attach import processors_of
+
+    assert used.provider is not None
+    for processor in _leaves(processors_of(used.provider)):
+        exporter = getattr(processor, "span_exporter", None) or getattr(processor, "_exporter", None)
+        is_ours = type(processor).__module__.startswith("otel_research.")
+        yield {
+            "type": _type(processor),
+            "exporter": None if exporter is None else _type(exporter),
+            "is_ours": is_ours,
+            "ignores_sampled_flag": False if is_ours else ignores_sampled_flag(processor),
+        }
+
+
+def _leaves(given: Iterable[Any]) -> Iterator[Any]:
+    for processor in given:
+        inner = getattr(processor, "_span_processors", None)
+        if isinstance(inner, (list, tuple)):
+            yield from _leaves(inner)
+        else:
+            yield processor
+
+
+def ignores_sampled_flag(processor: Any) -> bool | None:
+    """Whether `on_end` takes spans that are recorded but not sampled; None where its source is not to be had.
+
+    Inside an experiment the host's unsampled spans are recorded, so such a processor sees more
+    than before. Read from the source of `on_end`: trying it out would send it a span.
+    """
+    owner = next((kind for kind in type(processor).__mro__ if "on_end" in vars(kind)), None)
+    if owner is None or owner.__name__ == "SpanProcessor":
+        return False  # the do-nothing method of the SDK's base class
+    try:
+        return "sampled" not in inspect.getsource(vars(owner)["on_end"])
+    except (OSError, TypeError):
+        return None
+
+
+def limits(used: Recorder) -> dict[str, int | None]:
+    """What the SDK drops before anyone sees it; None is no limit."""
+    found = getattr(used.provider, "_span_limits", None)
+    return {name: getattr(found, name, None) for name, _ in _LIMITS}
+
+
+def unmapped(library: Library) -> dict[str, int]:
+    """Keys of model calls and agents in this store that no dialect understands, with how many spans have them."""
+    import polars as pl
+
+    from otel_research.formats import flat
+    from otel_research.semconv import dialects
+
+    known = dialects.attribute_keys()
+    understood = tuple(start for dialect in dialects.DIALECTS for start in dialect.known)
+    counts: dict[str, int] = {}
+    for batch in flat.batches(library.store.scan().filter(pl.col("dialect").is_not_null()).select("attributes")):
+        for text in batch["attributes"]:
+            for key in flat.decode(text):
+                if key not in known and not key.startswith(understood):
+                    counts[key] = counts.get(key, 0) + 1
+    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def disk(used: Recorder) -> dict[str, Any]:
+    """Where the journal lies and how much room there is; a memory store has no disk."""
+    root = getattr(used.library.journal, "root", None)
+    if root is None:
+        return {"path": None, "free_bytes": None, "filesystem": None}
+    folder = next(path for path in (Path(root), *Path(root).parents) if path.exists())
+    return {"path": str(root), "free_bytes": shutil.disk_usage(folder).free, "filesystem": filesystem(folder)}
+
+
+def filesystem(folder: Path) -> str | None:
+    """The type of the file system that holds the folder; None where the system does not say."""
+    try:
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return None
+    resolved = folder.resolve()
+    holding = [words for words in mounts if resolved.is_relative_to(words[1].replace("\\040", " "))]
+    return max(holding, key=lambda words: len(words[1]))[2] if holding else None
+
+
+def clock() -> dict[str, Any]:
+    """How the wall clock runs beside the monotonic one over 50 ms, in parts per million."""
+    wall, steady = time.time_ns(), time.monotonic_ns()
+    time.sleep(0.05)
+    passed = time.monotonic_ns() - steady
+    return {
+        "resolution_ns": round(time.get_clock_info("time").resolution * 1e9),
+        "drift_ppm": round((time.time_ns() - wall - passed) / passed * 1e6),
+        "utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def judge(told: dict[str, Any]) -> Iterator[Finding]:
+    """What the facts mean."""
+    yield from _judge_canary(told["canary"])
+    for processor in told["processors"]:
+        name = processor["exporter"] or processor["type"]
+        if processor["ignores_sampled_flag"] is not False:
+            verb = "ignores" if processor["ignores_sampled_flag"] else "may ignore"
+            yield Finding(
+                "warning",
+                f"{processor['type']} {verb} the sampled flag: inside an experiment it sees spans that the host's "
+                "sampler drops. Wrap it: otel_research.SampledOnly(processor).",
+            )
+        elif not processor["is_ours"]:
+            yield Finding("ok", f"spans also go to {name}, as sampled by the host")
+    for name, what in _LIMITS:
+        if told["limits"][name] is not None:
+            text = f"the provider keeps at most {told['limits'][name]} {what} and drops the oldest beyond that"
+            yield Finding("warning", f"{text}. Lift it in SpanLimits, or with OTEL_{name.upper()[4:]}.")
+    yield from _judge_surroundings(told)
+
+
+def _judge_canary(canary: dict[str, Any]) -> Iterator[Finding]:
+    if canary["is_stored"] and canary["is_whole"]:
+        yield Finding("ok", f"the canary span was captured, stored and read back ({canary['seconds']} s)")
+    elif canary["is_stored"]:
+        yield Finding("failed", "the canary span was stored, but not whole: its end or attributes are missing")
+    elif not canary["is_recorded"]:
+        yield Finding("failed", "no span is recorded at all. Is OTEL_SDK_DISABLED set?")
+    else:
+        yield Finding("failed", f"the canary span did not reach the store; ledger: {canary['ledger']}")
+
+
+def _judge_surroundings(told: dict[str, Any]) -> Iterator[Finding]:
+    from otel_research.journal.segment import MAPPABLE
+
+    free, kind = told["disk"]["free_bytes"], told["disk"]["filesystem"]
+    if told["disk"]["path"] is None:
+        yield Finding("warning", "the memory store ends with the process; use disk:PATH to keep spans")
+    elif free < LOW_DISK:
+        yield Finding("warning", f"only {free / 1e6:,.0f} MB are free at {told['disk']['path']}")
+    else:
+        yield Finding("ok", f"{free / 1e9:,.1f} GB are free at {told['disk']['path']}")
+    if kind is not None and kind not in MAPPABLE:
+        yield Finding("ok", f"the file system is {kind}: the journal writes with system calls instead of a memory map")
+    if abs(told["clock"]["drift_ppm"]) > 5_000:
+        yield Finding("warning", f"the wall clock is being adjusted ({told['clock']['drift_ppm']:,} ppm now)")
+    if told["unmapped"]:
+        first = ", ".join(list(told["unmapped"])[:5])
+        text = f"attribute keys of stored spans that are in no dialect: {len(told['unmapped'])} ({first})"
+        yield Finding("ok", f"{text}; they are kept in `attributes`")
+
+
+def _type(found: Any) -> str:
+    return f"{type(found).__module__}.{type(found).__qualname__}"
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("OTEL_")
+
+
+def _shown(name: str, value: str) -> str:
+    """Headers and store URLs may hold credentials."""
+    from otel_research.environment import HIDDEN, without_secrets
+
+    return HIDDEN if "HEADERS" in name else without_secrets([value])[0]

@@ -1,0 +1,55 @@
+"""`otel-research metrics ID`: latency, reliability, tokens and cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from otel_research.cli.options import (
+    console,
+    described,
+    experiment_of,
+    json_option,
+    print_json,
+    store_option,
+    where_mapping,
+    where_option,
+)
+
+
+@click.command("metrics")
+@click.argument("experiment", metavar="ID")
+@click.option("--unit", default="call", show_default=True, help="call, trial, session or span.")
+@click.option("--by", multiple=True, metavar="COLUMN", help="One block per value, for example --by condition.")
+@where_option
+@store_option
+@json_option
+def command(
+    experiment: str, unit: str, by: tuple[str, ...], where: tuple[str, ...], store: str | None, as_json: bool
+) -> None:
+    """Print an experiment's metrics, each with its n, its unit and its interval.
+
+    ID is an id, the beginning of one, or a name (then the newest with that name).
+    """
+    import otel_research as otr
+
+    opened = experiment_of(store, experiment)
+    given: dict[str, Any] = {"unit": unit, "where": where_mapping(where)}
+    if by:
+        found = otr.metrics_by(opened, list(by) if len(by) > 1 else by[0], **given)
+        blocks = {_label(key): metrics.to_dict() for key, metrics in found.items()}
+    else:
+        blocks = {"": otr.calculate_metrics(opened, **given).to_dict()}
+    if as_json:
+        print_json(blocks if by else blocks[""])
+        return
+    from otel_research.report.terminal import metrics_block
+
+    console().print(metrics_block(described(opened.record), opened.ledger().to_dict(), blocks))
+
+
+def _label(key: object) -> str:
+    """A group's key as a JSON key; several columns are joined, a missing value is empty."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return " / ".join("" if part is None else str(part) for part in parts)

@@ -1,0 +1,1 @@
+"""The bundled model server and the demonstration experiment: `otel-research demo`."""

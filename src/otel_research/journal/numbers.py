@@ -1,0 +1,77 @@
+"""What is written once and then stands as a number: scopes, resources, and shapes (sets of attribute keys)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from otel_research.spans.record import Definition, as_text, encode_msgpack
+from otel_research.spans.values import to_json
+
+MOST_SHAPES = 1000
+"""Distinct sets of attribute keys that get a number; beyond it the keys are written out."""
+
+
+class Numbers:
+    """The numbers of one log. They stay what they are over its segments, and in a forked child.
+
+    Not safe for threads by itself: `journal.log.Log` calls it under its lock, except for the look-ups.
+    """
+
+    def __init__(self) -> None:
+        self.definitions: list[bytes] = []
+        """number -> the payload that defines it."""
+        self.known: dict[int, int] = {}
+        """id of a scope or resource object -> its number."""
+        self.shapes: dict[tuple[str, ...], int | None] = {}
+        """keys of an attribute mapping, in order -> their number; None: written out."""
+        self.single: list[bytes] = []
+        """What the current segment holds once: the second copy goes elsewhere in it, later."""
+        self._subjects: list[Any] = []
+
+    def adopt(self, other: Numbers) -> None:
+        """Let numbers mean what they mean in another log."""
+        self.definitions, self._subjects = list(other.definitions), list(other._subjects)
+        self.known, self.shapes = dict(other.known), dict(other.shapes)
+
+    def define(self, subject: Any, what: str, name: str, version: str | None, attributes: Any) -> bytes:
+        """Give a scope or resource object a number; the payload to write.
+
+        Keyed by the object's identity (its own hash is costly); the table keeps it alive, so
+        the identity cannot be reused.
+        """
+        payload = self._define(what, name, version, attributes)
+        self._subjects.append(subject)
+        self.known[id(subject)] = len(self.definitions) - 1
+        return payload
+
+    def define_shape(self, keys: tuple[str, ...]) -> bytes | None:
+        """Give a set of keys a number, if it can have one; the payload to write."""
+        if len(self.shapes) >= MOST_SHAPES:
+            return None
+        if not all(type(key) is str and key.isprintable() for key in keys):
+            self.shapes[keys] = None
+            return None
+        payload = self._define("shape", "", None, list(keys))
+        self.shapes[keys] = len(self.definitions) - 1
+        return payload
+
+    def _define(self, what: str, name: str, version: str | None, attributes: Any) -> bytes:
+        payload = _encoded(Definition(len(self.definitions), what, name, version, attributes))
+        self.definitions.append(payload)
+        self.single.append(payload)
+        return payload
+
+
+def _encoded(definition: Definition) -> bytes:
+    try:
+        return encode_msgpack(definition)
+    except (OverflowError, UnicodeEncodeError, TypeError, ValueError, RecursionError):
+        safe = msgspec.structs.replace(
+            definition,
+            name=as_text(definition.name),
+            version=None if definition.version is None else as_text(definition.version),
+            attributes=to_json(definition.attributes or {}),
+        )
+        return encode_msgpack(safe)

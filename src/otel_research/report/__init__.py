@@ -1,0 +1,1 @@
+"""What people read: the terminal's blocks. Every number carries its unit, its n and, where estimated, its interval."""

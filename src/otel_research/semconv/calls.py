@@ -1,0 +1,116 @@
+"""Which rows are the calls: one row per request to a model, whatever wrapped, repeated or logged it.
+
+Structure decides (what is above what, times, response ids, usage), never the name of a file or a package.
+`excluded_because` says why a row that looks like a call does not count:
+
+    wrapper         another call below it stands for the request
+    twin            another instrumentation's row stands for the same request
+    inner           the row above it has the usage of several such rows
+    stream_request  the request's row of a stream; the row that was logged at its end has the usage
+    stream_log      the row logged at the end of a stream; another row stands for the call
+    transport       the raw request below a call
+    rollup          an agent or chain that repeats the usage of the calls below it
+    aside           an evaluation call: it counts, but apart (`role` stays "call")
+
+A row that counts gets what only its excluded partners know (finish reason, first token, session, cached tokens,
+usage), with the flag `usage_from_twin` or `filled_from_twin`.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import polars.selectors as cs
+
+from otel_research.semconv import filling, verdicts
+from otel_research.semconv.normalise import COMPUTED
+from otel_research.spans import schema
+
+_DECIDED = {
+    "id": pl.UInt64(),
+    "start_ns": pl.Int64(),
+    "_because": pl.String(),
+    "_doubt": pl.String(),
+    filling.LEARNT: pl.String(),
+}
+_KEYS = ["id", "start_ns"]
+
+
+def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with `is_call` and `excluded_because`; needs RAW and CANONICAL columns, keeps the order of rows.
+
+    Two passes: a narrow one over identities, times and counts decides about the rows that repeat another; then
+    the wide frame streams past that decision. Memory grows with the narrow columns only.
+    """
+    names = frame.collect_schema().names()
+    kept = frame.drop([name for name in ("is_call", "excluded_because") if name in names])
+    missing = [column.name for column in schema.STORED if column.name not in names]
+    types = schema.polars_schema(schema.STORED)
+    whole = kept.with_columns(pl.lit(None, dtype=types[name]).alias(name) for name in missing)
+    whole = whole.with_columns(verdicts.identity("span_id").alias("id"))
+    judged = whole.join(
+        _decision(whole), on=_KEYS, how="left", nulls_equal=True, maintain_order="left", build_side="force_right"
+    )
+    judged = filling.filled(judged).with_columns(_excluded(), filling.with_flag(pl.col("_doubt")))
+    order = [name for name in kept.collect_schema().names() if name not in missing]
+    return judged.with_columns(_is_call()).select(*order, "is_call", "excluded_because")
+
+
+def _decision(whole: pl.LazyFrame) -> pl.LazyFrame:
+    """Left-out rows with the reason, and rows that count with what they learn; few rows, keyed by identity."""
+    if _is_computed(whole):
+        # Canonical columns are made in this very plan: both passes share them, so that they are made once.
+        several = {"l": verdicts.links(), "f": verdicts.facts(), "t": [pl.col(name) for name in filling.FACTS]}
+        both = [column.name.prefix(f"{part}_") for part, columns in several.items() for column in columns]
+        return whole.select(both).map_batches(_at_once, schema=_DECIDED)
+    # Stored columns are read twice: shared, the plan would hold the wide frame until the narrow pass is done.
+    return pl.defer(lambda: _apart(whole), schema=_DECIDED)
+
+
+def _is_computed(whole: pl.LazyFrame) -> bool:
+    """Whether `normalise` is still part of the plan."""
+    return COMPUTED in whole.explain(optimized=False)
+
+
+def _at_once(rows: pl.DataFrame) -> pl.DataFrame:
+    def part(letter: str) -> pl.Expr:
+        return cs.starts_with(f"{letter}_").name.map(lambda name: name[2:])
+
+    calls = rows.with_row_index("at").filter(pl.col("l_part") == verdicts.CALL)
+    found = verdicts.decide(rows.select(part("l")), calls.select("at", part("f")))
+    return _decided(found, calls.select(id="l_key", start_ns="l_start_ns").hstack(calls.select(part("t"))))
+
+
+def _apart(whole: pl.LazyFrame) -> pl.DataFrame:
+    # One after the other: collected together they would share, and hold, the columns that both read.
+    links = whole.select(verdicts.links()).collect(engine="streaming")
+    calls = whole.with_row_index("at").filter(verdicts.counts()).select("at", *verdicts.facts())
+    found = verdicts.decide(links, calls.collect(engine="streaming"))
+    left_out = found.filter(pl.col("keeper").is_not_null())
+    facts = whole.select(*_KEYS, *filling.FACTS)
+    if left_out.is_empty():
+        return _decided(found, facts.clear().collect())
+    return _decided(found, facts.join(left_out.lazy(), on=_KEYS, how="semi").collect(engine="streaming"))
+
+
+def _decided(found: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    reasons = found.select(*_KEYS, _because="because", _doubt="doubt")
+    return reasons.join(filling.learnt(facts, found), on=_KEYS, how="full", coalesce=True).select(list(_DECIDED))
+
+
+def _excluded() -> pl.Expr:
+    role = pl.col("role")
+    rolled_up = pl.any_horizontal(pl.col("rollup_input_tokens", "rollup_output_tokens").is_not_null())
+    raw_request = (role == "http") & pl.col("dialect").is_not_null()
+    because = (
+        pl.when(pl.col("_because").is_not_null())
+        .then("_because")
+        .when(role.is_in(["agent", "chain", "tool"]) & rolled_up)
+        .then(pl.lit("rollup"))
+        .when(raw_request)
+        .then(pl.lit("transport"))
+    )
+    return because.alias("excluded_because")
+
+
+def _is_call() -> pl.Expr:
+    return (verdicts.counts() & pl.col("excluded_because").is_null()).alias("is_call")

@@ -1,0 +1,121 @@
+"""Every dialect, in the order in which they are asked.
+
+For the role of a span the more specific word goes first: a framework's own span kind beats a GenAI operation
+name that it also wrote. For values the GenAI names go first and a dialect's own names after.
+"""
+
+from __future__ import annotations
+
+from otel_research.semconv import (
+    genai,
+    haystack,
+    laminar,
+    langfuse,
+    langsmith,
+    langwatch,
+    litellm,
+    logfire,
+    loongsuite,
+    mistral,
+    mlflow,
+    openinference,
+    openlit,
+    own,
+    pydantic_ai,
+    strands,
+    traceloop,
+    vercel,
+)
+from otel_research.semconv.dialect import Dialect
+
+DIALECTS: tuple[Dialect, ...] = (
+    own.DIALECT,
+    openinference.DIALECT,
+    vercel.DIALECT,
+    langfuse.DIALECT,
+    mlflow.DIALECT,
+    langsmith.DIALECT,
+    litellm.DIALECT,
+    traceloop.DIALECT,
+    laminar.DIALECT,
+    langwatch.DIALECT,
+    loongsuite.DIALECT,
+    haystack.DIALECT,
+    logfire.DIALECT,
+    openlit.DIALECT,
+    strands.DIALECT,
+    pydantic_ai.DIALECT,
+    mistral.DIALECT,
+    genai.DIALECT,
+)
+"""Who decides the role and the `dialect` column: the first with evidence."""
+
+FOR_VALUES: tuple[Dialect, ...] = (genai.DIALECT, *(dialect for dialect in DIALECTS if dialect is not genai.DIALECT))
+
+
+def keys_of(field: str) -> tuple[str, ...]:
+    """All keys for one of our fields, the preferred one first."""
+    return tuple(dict.fromkeys(key for dialect in FOR_VALUES for key in dialect.aliases.get(field, ())))
+
+
+def fields() -> tuple[str, ...]:
+    """Every field that any dialect has a name for."""
+    return tuple(dict.fromkeys(name for dialect in FOR_VALUES for name in dialect.aliases))
+
+
+def attribute_keys() -> frozenset[str]:
+    """Every attribute that is read into a column, without the paths inside JSON values."""
+    extra = (
+        "ai.operationId",
+        "http.method",
+        "http.request.method",
+        "llm.prompts.0.prompt.text",
+        "logfire.span_type",
+    )
+    named = (_attribute(key) for field in fields() for key in keys_of(field))
+    return frozenset((*named, *extra, *(key for dialect in DIALECTS for key in dialect.evidence)))
+
+
+NUMBERS = (
+    "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
+    "audio_input_tokens", "audio_output_tokens", "reported_cost_usd", "ttft_s", "ttft_ms", "ttft_ns", "temperature",
+    "request_seed", "http_status", "resends", "score_value", "rollup_input_tokens", "rollup_output_tokens",
+    "measured_ms", "measured_us", "logged_s",
+)  # fmt: skip
+"""Fields that are numbers; all others are read as text."""
+
+
+def number_keys() -> frozenset[str]:
+    """Attributes that only number fields read."""
+    numbers = {key for field in fields() if field in NUMBERS for key in keys_of(field)}
+    texts = {_attribute(key) for field in fields() if field not in NUMBERS for key in keys_of(field)}
+    return frozenset(key for key in numbers if key == _attribute(key)) - texts
+
+
+def _attribute(key: str) -> str:
+    return key.partition("#")[0].partition("~")[0]
+
+
+def numbers_in_text() -> dict[str, tuple[str, ...]]:
+    """Attributes that hold a printed dictionary -> the numbers wanted inside."""
+    found: dict[str, list[str]] = {}
+    for field in fields():
+        for name, _, word in (key.partition("~") for key in keys_of(field)):
+            if word:
+                found.setdefault(name, []).append(word)
+    return {name: tuple(wanted) for name, wanted in found.items()}
+
+
+def json_paths() -> dict[str, tuple[str, ...]]:
+    """Attributes that hold JSON -> the paths wanted inside."""
+    paths: dict[str, list[str]] = {}
+    for field in fields():
+        for key in keys_of(field):
+            name, _, path = key.partition("#")
+            if path:
+                paths.setdefault(name, []).append(path)
+    return {name: tuple(wanted) for name, wanted in paths.items()}
+
+
+QUOTED = frozenset(key for dialect in DIALECTS for key in dialect.quoted)
+"""Attributes whose text arrives in JSON quotes."""

@@ -1,0 +1,59 @@
+"""What span events tell: the exception, the first token, an evaluation. Only rows that carry one are read."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from otel_research.semconv.attributes import decode
+
+_FIRST_TOKEN = (
+    "First Token Stream Event",
+    "ai.stream.firstChunk",
+    "mlflow.chunk.item.0",
+    "gen_ai.content.completion.chunk",
+)
+"""Events at the first token; of repeated ones (one per chunk) the first counts."""
+_MARKS = [f'"{name}"' for name in ("exception", "gen_ai.evaluation.result", *_FIRST_TOKEN)]
+_ATTRIBUTES = {
+    "exception.type": "exception_type",
+    "exception.message": "exception_message",
+    "gen_ai.evaluation.name": "event_score_name",
+    "gen_ai.evaluation.score.value": "event_score_value",
+    "gen_ai.evaluation.score.label": "event_score_label",
+}
+_EVENT = pl.Struct(
+    {"name": pl.String(), "time_ns": pl.String(), "attributes": pl.Struct(dict.fromkeys(_ATTRIBUTES, pl.String()))}
+)
+SCHEMA: dict[str, pl.DataType] = {"first_token_ns": pl.Int64(), **dict.fromkeys(_ATTRIBUTES.values(), pl.String())}
+
+
+def read(events: pl.Series) -> pl.DataFrame:
+    """One row per span: the last exception, the first "first token", the first evaluation result."""
+    rows = pl.DataFrame({"events": events}).with_row_index("row")
+    marked = rows.filter(pl.col("events").str.contains_any(_MARKS))
+    if marked.is_empty():
+        return pl.DataFrame(schema=SCHEMA).clear(len(events))
+    return rows.select("row").join(_told(marked), on="row", how="left", maintain_order="left").select(list(SCHEMA))
+
+
+def _told(marked: pl.DataFrame) -> pl.DataFrame:
+    # A list of events is wrapped as an object, because only objects are decoded.
+    wrapped = marked.select(pl.concat_str(pl.lit('{"events":'), "events", pl.lit("}"))).to_series()
+    listed = decode(wrapped, pl.Struct({"events": pl.List(_EVENT)}))
+    told = pl.concat([marked.select("row"), listed], how="horizontal").explode("events").unnest("events")
+    told = told.unnest("attributes").with_columns(pl.col("time_ns").cast(pl.Int64, strict=False))
+    first_token = pl.col("name").is_in(_FIRST_TOKEN)
+    is_exception, is_score = pl.col("name") == "exception", pl.col("name") == "gen_ai.evaluation.result"
+    return told.group_by("row").agg(
+        pl.col("time_ns").filter(first_token).min().alias("first_token_ns"),
+        *(
+            _pick(key, is_exception).last().alias(column)
+            if key.startswith("exception")
+            else _pick(key, is_score).first().alias(column)
+            for key, column in _ATTRIBUTES.items()
+        ),
+    )
+
+
+def _pick(key: str, when: pl.Expr) -> pl.Expr:
+    return pl.col(key).filter(when & pl.col(key).is_not_null())

@@ -1,0 +1,106 @@
+"""Data-quality flags of a row: every change, contradiction and known loss has a name."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from otel_research.semconv.dialect import by_word
+
+MEANING = {
+    "stream_log": "a row logged at the end of a stream; `calls` joins it with the request's row",
+    "total_mismatch": "the reported total is not input + output",
+    "exclusive_input_fixed": "the input left out the cache; it was added",
+    "exclusive_output_fixed": "the output left out the reasoning; it was added",
+    "inclusive_input_assumed": "Anthropic or Bedrock tokens with a cache, from an unknown package: read as the convention says",
+    "bucketed_usage": "disjoint buckets were added up (Langfuse)",
+    "zero_means_unknown": "zeros were written where nothing was reported",
+    "stream_without_usage": "a streamed call reported no tokens",
+    "usage_missing": "a call that succeeded reported no tokens",
+    "estimated_tokens": "the package estimates tokens where the provider reports none",
+    "possible_partial_usage": "a failed call carries counts, which may be of the part before it broke",
+    "possible_output_plus_one": "the package is known to count one output token too many on streams",
+    "response_id_invented": "a failed call's response id was the package's own; it was dropped",
+    "cost_zero_means_unknown": "a reported cost of 0 beside tokens was not believed",
+    "provider_assumed": "the provider is told from the model's, the package's or the route's name",
+    "request_model_unknown": "nothing names the model that was asked for",
+    "request_model_from_response": "the model asked for is the answering one: the package writes no other",
+    "model_prefix_lost": "a Bedrock model id without its vendor",
+    "response_model_unconfirmed": "the answering model is the requested name word for word; packages copy it",
+    "tools_inside_call": "tools ran inside: the row stands for several requests, perhaps with the last one's usage",
+    "malformed_attributes": "the attributes were not a JSON object",
+    "attributes_dropped": "the SDK evicted attributes",
+    "error_without_status": "the failure is only in an event or attribute; the status does not say error",
+    "usage_from_twin": "the counts are from a row that was left out for this one",
+    "filled_from_twin": "other facts are from a row that was left out for this one",
+}
+"""Every flag and what it says; rows carry them in this order."""
+
+ESTIMATES = ("openlit.",)
+"""Scopes that estimate tokens of streams."""
+PLUS_ONE = ("opentelemetry.instrumentation.anthropic",)
+"""Scopes that add message_start's output count to the final one (Traceloop 0.62.4)."""
+_DATED = r"(-20\d\d-?\d\d-?\d\d)$"
+
+
+def _bedrock(model: pl.Expr) -> pl.Expr:
+    return model.str.extract(r"^(arn:|(?:[a-z-]{2,12}\.)?[a-z0-9]+\.)")
+
+
+def add(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with `flags`: the names, comma-separated, in the order above; null where there is none."""
+    marks = frame.select(condition.fill_null(False).alias(name) for name, condition in _conditions(frame).items())
+    raised = [name for name in marks.columns if marks[name].any()]
+    if not raised:
+        return frame.with_columns(flags=pl.lit(None, dtype=pl.String))
+    listed = pl.concat_str([pl.when(name).then(pl.lit(name)) for name in raised], separator=",", ignore_nulls=True)
+    return frame.with_columns(marks.select(pl.when(listed != "").then(listed).alias("flags")).to_series())
+
+
+def _conditions(frame: pl.DataFrame) -> dict[str, pl.Expr]:
+    call = pl.col("role") == "call"
+    failed = pl.col("error_type").is_not_null()
+    silent_call = call & pl.col("input_tokens").is_null() & pl.col("output_tokens").is_null() & ~failed
+    streamed = pl.col("streaming").fill_null(False)
+    sum_ = pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
+    # A request for a dated snapshot is rare; a package that writes the answering model for both is not.
+    dated = by_word(pl.col("request_model"), lambda model: model.str.extract(_DATED)).is_not_null()
+    dated &= by_word(pl.col("scope"), lambda scope: scope.str.extract("(agents|mlflow)")).is_not_null()
+    dated &= pl.col("request_model") == pl.col("response_model")
+    there = set(frame.columns)
+    malformed = pl.col("@malformed") if "@malformed" in there else pl.lit(False)
+    is_log = pl.col("@logfire.span_type") == "log" if "@logfire.span_type" in there else pl.lit(False)
+    return {
+        "stream_log": call & is_log,
+        "total_mismatch": call & ~pl.col("was_exclusive") & (pl.col("total_tokens") != sum_),
+        "exclusive_input_fixed": call & pl.col("was_exclusive") & ~pl.col("was_bucketed"),
+        "exclusive_output_fixed": call & pl.col("was_short"),
+        "inclusive_input_assumed": call & pl.col("is_assumed"),
+        "bucketed_usage": call & pl.col("was_bucketed"),
+        "zero_means_unknown": call & pl.col("is_silent"),
+        "stream_without_usage": silent_call & streamed,
+        "usage_missing": silent_call & ~streamed,
+        "estimated_tokens": call & streamed & _from(ESTIMATES) & pl.col("output_tokens").is_not_null(),
+        "possible_partial_usage": call & failed & pl.max_horizontal("input_tokens", "output_tokens").is_not_null(),
+        "possible_output_plus_one": call & streamed & _from(PLUS_ONE) & pl.col("output_tokens").is_not_null(),
+        "response_id_invented": call & pl.col("was_invented"),
+        "cost_zero_means_unknown": call & pl.col("was_free"),
+        "provider_assumed": call & pl.col("is_provider_assumed") & pl.col("provider").is_not_null(),
+        "request_model_unknown": call & pl.col("request_model").is_null(),
+        "request_model_from_response": call
+        & pl.col("request_model").is_not_null()
+        & (pl.col("is_model_borrowed") | dated),
+        "model_prefix_lost": call
+        & (pl.col("provider") == "aws.bedrock")
+        & by_word(pl.col("request_model"), _bedrock).is_null(),
+        "response_model_unconfirmed": call & ~failed & ~dated & (pl.col("request_model") == pl.col("response_model")),
+        "tools_inside_call": call
+        & pl.col("inner_tool").is_not_null()
+        & pl.col("finish_reason").ne_missing("tool_call"),
+        "malformed_attributes": malformed,
+        "attributes_dropped": pl.col("dropped_attributes") > 0,
+        "error_without_status": call & failed & pl.col("status").is_in(["ok", "unset"]),
+    }
+
+
+def _from(scopes: tuple[str, ...]) -> pl.Expr:
+    return pl.any_horizontal(pl.col("scope").str.starts_with(scope) for scope in scopes)

@@ -1,0 +1,139 @@
+"""OpenTelemetry GenAI semantic conventions: today's names, then yesterday's."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from otel_research.semconv.dialect import AGENT, CALL, CHAIN, EVALUATOR, RETRIEVAL, TOOL, Attributes, Dialect, words
+
+ROLES = {
+    "chat": CALL,
+    "generate_content": CALL,
+    "text_completion": CALL,
+    "completion": CALL,
+    "completions": CALL,
+    "message": CALL,
+    "messages": CALL,
+    "responses": CALL,
+    "response": CALL,
+    "embeddings": CALL,
+    "embedding": CALL,
+    "rerank": CALL,
+    "image_generation": CALL,
+    "generate_image": CALL,
+    "transcription": CALL,
+    "speech": CALL,
+    "invoke_model": CALL,
+    "invoke_agent": AGENT,
+    "create_agent": AGENT,
+    "invoke_workflow": CHAIN,
+    "execute_task": CHAIN,
+    "chain": CHAIN,
+    "workflow": CHAIN,
+    "task": CHAIN,
+    "parser": CHAIN,
+    "prompt": CHAIN,
+    "execute_event_loop_cycle": CHAIN,
+    "execute_tool": TOOL,
+    "tool": TOOL,
+    "retrieval": RETRIEVAL,
+    "retrieve": RETRIEVAL,
+    "search": RETRIEVAL,
+    "evaluate": EVALUATOR,
+    "evaluation": EVALUATOR,
+}
+"""gen_ai.operation.name -> role; a leading "a" (acompletion, aembedding) is an asynchronous call of the same kind."""
+
+
+def role(attributes: Attributes) -> pl.Expr:
+    """By gen_ai.operation.name; without one, a request model beside a provider is a call."""
+    operation = attributes.text("gen_ai.operation.name").str.to_lowercase()
+    table = {**{f"a{name}": role for name, role in ROLES.items() if role == CALL}, **ROLES}
+    both = attributes.text("gen_ai.request.model").is_not_null() & (
+        attributes.text("gen_ai.provider.name", "gen_ai.system").is_not_null()
+    )
+    by_name = words(operation, table)
+    return pl.when(by_name.is_null() & operation.is_null() & both).then(pl.lit(CALL)).otherwise(by_name)
+
+
+DIALECT = Dialect(
+    name="genai",
+    versions="semconv 1.28-1.43; opentelemetry-instrumentation-genai-* 1.3b0, openai-v2 2.4b0, botocore 0.66b2, "
+    "google-genai 1.3b0, anthropic 2.12, mistralai 3, azure-ai-inference 1.0.0b9, agent-framework 1.23, "
+    "semantic-kernel 1.45, google-adk 2.13",
+    role=role,
+    evidence=("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.system", "gen_ai.request.model"),
+    aliases={
+        "operation": ("gen_ai.operation.name",),
+        "provider": ("gen_ai.provider.name", "gen_ai.system"),
+        "request_model": ("gen_ai.request.model",),
+        "response_model": ("gen_ai.response.model",),
+        "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
+        "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+        "total_tokens": ("gen_ai.usage.total_tokens", "gen_ai.client.token.usage"),
+        "cache_read_tokens": (
+            "gen_ai.usage.cache_read.input_tokens",
+            "gen_ai.usage.cache_read_input_tokens",
+            "gen_ai.usage.input_tokens.cached",
+            "gen_ai.usage.cached_input_tokens",
+            "gen_ai.usage.cached_tokens",
+            "gen_ai.usage.prompt_tokens_details.cached_tokens",
+        ),
+        "cache_write_tokens": (
+            "gen_ai.usage.cache_write.input_tokens",
+            "gen_ai.usage.cache_creation.input_tokens",
+            "gen_ai.usage.cache_creation_input_tokens",
+            "gen_ai.usage.cache_write_input_tokens",
+        ),
+        "reasoning_tokens": (
+            "gen_ai.usage.reasoning.output_tokens",
+            "gen_ai.usage.reasoning_tokens",
+            "gen_ai.usage.reasoning_output_tokens",
+            "gen_ai.usage.output_tokens.reasoning",
+            "gen_ai.usage.completion_tokens_details.reasoning_tokens",
+        ),
+        "audio_input_tokens": ("gen_ai.usage.audio.input_tokens",),
+        "audio_output_tokens": ("gen_ai.usage.audio.output_tokens",),
+        "finish_reason": (
+            "gen_ai.response.finish_reasons",
+            "gen_ai.response.finish_reason",
+            "anthropic.message.stop_reason",
+            "gen_ai.finish_reason",
+        ),
+        "streaming": ("gen_ai.request.stream",),
+        "ttft_s": ("gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk"),
+        "response_id": ("gen_ai.response.id",),
+        "temperature": ("gen_ai.request.temperature",),
+        "request_seed": ("gen_ai.request.seed", "gen_ai.openai.request.seed"),
+        "tool_name": ("gen_ai.tool.name",),
+        "agent_name": ("gen_ai.agent.name",),
+        "conversation_id": ("session.id", "gen_ai.conversation.id"),
+        "user_id": ("user.id", "enduser.id", "gen_ai.user"),
+        "error_type": ("error.type",),
+        "error_message": ("error.message", "gen_ai.finish_reason_description"),
+        "http_status": ("http.response.status_code", "http.status_code"),
+        "resends": ("http.request.resend_count", "retry_attempts"),
+        "reported_cost_usd": ("gen_ai.usage.cost", "gen_ai.usage.total_cost"),
+        "score_name": ("gen_ai.evaluation.name",),
+        "score_value": ("gen_ai.evaluation.score.value",),
+        "score_label": ("gen_ai.evaluation.score.label",),
+    },
+    known=(
+        "gen_ai.",
+        "server.",
+        "openai.",
+        "anthropic.",
+        "aws.",
+        "azure.",
+        "url.",
+        "http.",
+        "network.",
+        "rpc.",
+        "cloud.",
+        "code.",
+        "service.",
+        "telemetry.",
+        "deployment.",
+        "thread.",
+    ),
+)

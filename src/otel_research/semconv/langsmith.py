@@ -1,0 +1,48 @@
+"""LangSmith in OpenTelemetry mode: `langsmith.span.kind` decides (prompts and chains also say gen_ai chat)."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from otel_research.semconv.dialect import CALL, CHAIN, RETRIEVAL, TOOL, Attributes, Dialect, words
+
+ROLES = {
+    "llm": CALL,
+    "embedding": CALL,
+    "chain": CHAIN,
+    "prompt": CHAIN,
+    "parser": CHAIN,
+    "tool": TOOL,
+    "retriever": RETRIEVAL,
+}
+_USAGE = "langsmith.metadata.usage_metadata#"
+
+
+def role(attributes: Attributes) -> pl.Expr:
+    """By langsmith.span.kind."""
+    return words(attributes.text("langsmith.span.kind").str.to_lowercase(), ROLES)
+
+
+DIALECT = Dialect(
+    name="langsmith",
+    versions="langsmith 0.15, LANGSMITH_OTEL_ENABLED",
+    role=role,
+    evidence=("langsmith.span.kind",),
+    aliases={
+        "provider": ("langsmith.metadata.ls_provider",),
+        "request_model": ("langsmith.metadata.ls_model_name",),
+        "input_tokens": (_USAGE + "input_tokens",),
+        "output_tokens": (_USAGE + "output_tokens",),
+        "total_tokens": (_USAGE + "total_tokens",),
+        "cache_read_tokens": (_USAGE + "input_token_details.cache_read",),
+        "cache_write_tokens": (_USAGE + "input_token_details.cache_creation",),
+        "reasoning_tokens": (_USAGE + "output_token_details.reasoning",),
+        "audio_input_tokens": (_USAGE + "input_token_details.audio",),
+        "audio_output_tokens": (_USAGE + "output_token_details.audio",),
+        "reported_cost_usd": (_USAGE + "total_cost",),
+        "temperature": ("langsmith.metadata.ls_temperature",),
+        "conversation_id": ("langsmith.metadata.session_id", "langsmith.metadata.thread_id"),
+        "user_id": ("langsmith.metadata.user_id",),
+    },
+    known=("langsmith.",),
+)

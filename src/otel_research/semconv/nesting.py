@@ -1,0 +1,102 @@
+"""Calls inside calls: whose nearest call above is whose, and which of the two stands for the request.
+
+Pointers jump over the rows between by doubling, so that a deep tree costs a few passes and a cycle (foreign
+data) ends. Rows are addressed by their position in the narrow frame.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+_DEEPEST = 2**24
+"""Deeper than any tree; pointers that still move after so many steps run in a circle."""
+
+
+def parents(rows: pl.DataFrame) -> pl.Series:
+    """Position of each row's parent; null for roots and for parents that are not in the frame."""
+    known = rows.select(pl.col("key").alias("parent_key"), pl.col("row").alias("parent")).unique(
+        "parent_key", keep="first", maintain_order=True
+    )
+    found = rows.select("parent_key", "row").join(known, on="parent_key", how="left", maintain_order="left")
+    return found.select(pl.when(pl.col("parent") != pl.col("row")).then("parent")).to_series()
+
+
+def nearest(parent: pl.Series, is_wanted: pl.Series, barrier: pl.Series) -> pl.DataFrame:
+    """`above`: the nearest wanted row above each row; `crossed`: the highest barrier between the two (0: none)."""
+    above, crossed = parent, pl.repeat(0, len(parent), dtype=barrier.dtype, eager=True)
+    steps = 1
+    while steps < _DEEPEST:
+        moving = above.is_not_null() & ~is_wanted.gather(above).fill_null(False)
+        if not moving.any():
+            return pl.DataFrame({"above": above, "crossed": crossed})
+        between = pl.DataFrame({"a": crossed, "b": barrier.gather(above), "c": crossed.gather(above)})
+        higher = between.select(pl.max_horizontal("a", "b", "c")).to_series()
+        further = above.gather(above)
+        above, crossed = further.zip_with(moving, above), higher.zip_with(moving, crossed)
+        steps *= 2
+    lost = above.is_not_null() & ~is_wanted.gather(above).fill_null(False)
+    return pl.DataFrame({"above": above.set(lost, None), "crossed": crossed})
+
+
+def under(parent: pl.Series, is_marked: pl.Series) -> pl.Series:
+    """Whether the row or any row above it is marked."""
+    if not is_marked.any():
+        return is_marked
+    found = nearest(parent, is_marked, is_marked.cast(pl.UInt8))
+    return is_marked | found["above"].is_not_null()
+
+
+def without_circles(above: pl.Series) -> pl.Series:
+    """The pointers, with those cut that run in a circle."""
+    ahead = above
+    for _ in range(24):
+        if ahead.null_count() == len(ahead):
+            return above
+        ahead = ahead.gather(ahead)
+    return above.set(ahead.is_not_null(), None)
+
+
+AGENT, TOOL = 1, 2
+"""Barriers between two calls, by height."""
+_FACTS = ("input", "output", "failed", "family", "start", "end")
+CLOSE_NS = 50_000_000
+"""How far apart the ends of one request may be in two rows that have little but their time in common."""
+
+
+def wrapped(calls: pl.DataFrame) -> pl.DataFrame:
+    """Pairs (outer, inner) of calls where the outer one only wraps the inner.
+
+    Nothing but chains between them: a wrapper. A tool between them, or an agent below a call with usage of its own:
+    two calls, unless the usage is the same or the sum, or the times are and the usage does not contradict.
+    An embedding inside a chat is another call.
+    """
+    inner = calls.filter(pl.col("above").is_not_null()).select("row", "above", "crossed", *_FACTS)
+    outer = calls.select("row", *_FACTS)
+    pairs = inner.join(outer, left_on="above", right_on="row", how="left", suffix="_outer")
+    pairs = pairs.filter(pl.col("family").eq_missing(pl.col("family_outer")))
+    has_inner, has_outer = _has_usage(""), _has_usage("_outer")
+    is_apart = (pl.col("crossed") == TOOL) | ((pl.col("crossed") == AGENT) & has_outer)
+    attempts_only = (pl.col("failed") & ~has_inner).all().over("above")
+    stands_alone = has_outer & ~pl.col("failed_outer") & attempts_only
+    return (
+        pairs.filter((~is_apart | _is_one_request().any().over("above")) & ~stands_alone)
+        .with_columns(
+            only_outer_counts=has_outer & (~has_inner).all().over("above"),
+            succeeded=(~pl.col("failed")).sum().over("above"),
+            siblings=pl.len().over("above"),
+        )
+        .rename({"above": "outer", "row": "inner"})
+    )
+
+
+def _is_one_request() -> pl.Expr:
+    """The inner row's usage or the sum of all inner rows' is the outer one's; or nothing but the time can tell."""
+    equal = pl.col("input").eq_missing(pl.col("input_outer")) & pl.col("output").eq_missing(pl.col("output_outer"))
+    sums = [pl.col(name).sum().over("above") == pl.col(f"{name}_outer") for name in ("input", "output")]
+    starts, ends = ((pl.col(name) - pl.col(f"{name}_outer")).abs() <= CLOSE_NS for name in ("start", "end"))
+    silent = ~_has_usage("") | ~_has_usage("_outer")
+    return (_has_usage("_outer") & (equal | pl.all_horizontal(sums).fill_null(False))) | (silent & starts & ends)
+
+
+def _has_usage(side: str) -> pl.Expr:
+    return pl.col(f"input{side}").is_not_null() | pl.col(f"output{side}").is_not_null()

@@ -1,0 +1,63 @@
+"""RAW columns in, RAW + CANONICAL out: row by row, lazily, in batches of any size.
+
+One batch goes through five small steps: read the attribute keys that are really there, find dialect and role,
+put each field's first value into its column, make the token counts mean the same, name the failure.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from otel_research.semconv import events, failures, flags, keys, steps
+from otel_research.semconv.dialect import Attributes
+from otel_research.spans import schema
+
+_NEEDED = (
+    "name",
+    "scope",
+    "scope_version",
+    "kind",
+    "start_ns",
+    "end_ns",
+    "status",
+    "status_message",
+    "dropped_attributes",
+    "attributes",
+    "events",
+)
+COMPUTED = "_canonical"
+"""Name of a step in the plan: says that the canonical columns are still to be made."""
+_OUT: dict[str, pl.DataType] = dict(schema.polars_schema(schema.CANONICAL))
+
+
+def normalise(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The frame with CANONICAL columns, computed anew where it has some already.
+
+    A column of `_NEEDED` that the frame lacks counts as null. Rows stay in order, none is added or dropped;
+    a row whose attributes are not readable keeps its place, with nulls and the flag `malformed_attributes`.
+    """
+    there = frame.collect_schema().names()
+    old = [name for name in _OUT if name in there]
+    needed = [pl.col(name) if name in there else pl.lit(None, dtype=_type(name)).alias(name) for name in _NEEDED]
+    canonical = pl.struct(needed).map_batches(_of_batch, return_dtype=pl.Struct(_OUT), is_elementwise=True)
+    return frame.drop(old).with_columns(canonical.alias(COMPUTED)).unnest(COMPUTED)
+
+
+def _type(name: str) -> pl.DataType:
+    return schema.polars_schema(schema.RAW)[name]
+
+
+def _of_batch(batch: pl.Series) -> pl.Series:
+    return canonical_columns(batch.struct.unnest()).to_struct(batch.name)
+
+
+def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
+    """CANONICAL columns for rows that have the needed RAW ones."""
+    attributes = keys.read(rows["attributes"])
+    told = events.read(rows["events"])
+    present = frozenset(name.removeprefix("@") for name in attributes.columns)
+    frame = pl.concat([rows.drop("attributes", "events"), attributes, told], how="horizontal")
+    is_troubled = failures.may_have(frame, Attributes(present).has)
+    for step in steps.for_keys(present, is_troubled):
+        frame = frame.with_columns(step)
+    return flags.add(frame).select([pl.col(name).cast(dtype) for name, dtype in _OUT.items()])

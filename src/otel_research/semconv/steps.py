@@ -1,0 +1,158 @@
+"""The expressions of a batch, step by step; each step reads the columns that the steps before it made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import polars as pl
+
+from otel_research.semconv import dialects, failures, providers, times, tokens, vocabulary
+from otel_research.semconv.dialect import CALL, HTTP, PREFIX, Attributes, by_word
+
+TEXTS = (
+    "operation", "request_model", "response_model", "finish_reason", "response_id", "tool_name", "agent_name",
+    "conversation_id", "user_id", "error_type", "error_message", "error_level", "score_name", "score_label",
+    "first_token_at", "ttft_typed", "record_model", "record_provider", "record_operation", "outcome",
+    "failure_reason", "row", "inner_tool",
+)  # fmt: skip
+TRUTHS = ("streaming", "success")
+_TRANSPORT = ("http.request.method", "http.method")
+INVENTS_IDS = ("litellm",)
+"""Scopes that give a failed call a response id of their own making."""
+_INSTRUMENTED = r"(?i)(openlit|instrumentation|gen_?ai)"
+_NAMED_CALL = r"^(chat|embeddings?|generate_content|text_completion|rerank) (\S+)$"
+
+Steps = tuple[tuple[pl.Expr, ...], ...]
+
+
+@lru_cache(maxsize=256)
+def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
+    """The steps for a batch that has these attribute keys, and perhaps failures."""
+    attributes = Attributes(present)
+    return (
+        (_dialect(attributes), _role(attributes)),
+        tuple(_fields(attributes)),
+        tuple(_words(attributes)),
+        tuple(_provider()),
+        (tokens.silent().alias("is_silent"), *tokens.counts()),
+        (
+            tokens.exclusive_input().alias("was_exclusive"),
+            tokens.assumed_inclusive().alias("is_assumed"),
+            tokens.in_buckets(_has_buckets(attributes)).alias("was_bucketed"),
+            (tokens.output_from_total() | tokens.exclusive_output()).alias("was_short"),
+        ),
+        tuple(tokens.billable()),
+        tuple(failures.ending() if is_troubled else failures.none()),
+        tuple(times.spent(attributes)),
+        (times.first_token(),),
+        tuple(_by_role()),
+    )
+
+
+def _dialect(attributes: Attributes) -> pl.Expr:
+    """The name of the first dialect with evidence."""
+    named = []
+    for dialect in dialects.DIALECTS:
+        keys = [pl.col(PREFIX + key).is_not_null() for key in dialect.evidence if attributes.has(key)]
+        by_scope = [pl.col("scope").str.starts_with(scope) for scope in dialect.scopes]
+        if keys or by_scope:
+            named.append(pl.when(pl.any_horizontal(*keys, *by_scope)).then(pl.lit(dialect.name)))
+    return pl.coalesce(named).alias("dialect")
+
+
+def _role(attributes: Attributes) -> pl.Expr:
+    """The first dialect's word on the part this span plays; else what its name or its transport says."""
+    rules = [dialect.role(attributes) for dialect in dialects.DIALECTS if dialect.role]
+    instrumented = by_word(pl.col("scope"), lambda scope: scope.str.extract(_INSTRUMENTED))
+    named = by_word(pl.col("name"), lambda name: name.str.extract(_NAMED_CALL))
+    by_name = pl.when(named.is_not_null() & instrumented.is_not_null()).then(pl.lit(CALL))
+    transport = pl.when(attributes.text(*_TRANSPORT).is_not_null()).then(pl.lit(HTTP))
+    return pl.coalesce(*rules, by_name, transport).alias("role")
+
+
+def _fields(attributes: Attributes) -> Iterable[pl.Expr]:
+    """Each field's first value, whoever wrote it."""
+    for name in TEXTS:
+        yield attributes.text(*dialects.keys_of(name)).alias(name)
+    for name in dialects.NUMBERS:
+        yield attributes.number(*dialects.keys_of(name)).alias(name)
+    for name in TRUTHS:
+        yield attributes.truth(*dialects.keys_of(name)).alias(name)
+    yield providers.said(attributes, dialects.keys_of("provider")).alias("provider")
+
+
+def _words(attributes: Attributes) -> Iterable[pl.Expr]:
+    """Fields whose words differ between dialects, in one vocabulary."""
+    is_call, is_record = pl.col("role") == CALL, pl.col("role") == "record"
+    named = by_word(pl.col("name"), lambda name: vocabulary.operation(name.str.extract(_NAMED_CALL, 1)))
+    model_named = pl.when(is_call).then(by_word(pl.col("name"), lambda name: name.str.extract(_NAMED_CALL, 2)))
+    rules = [dialect.operation(attributes) for dialect in dialects.DIALECTS if dialect.operation]
+    said = pl.coalesce(by_word(pl.col("operation"), vocabulary.operation), *rules)
+    response = vocabulary.given(pl.col("response_model"))
+    request = pl.coalesce(vocabulary.given(pl.col("request_model")), model_named, response)
+    embeds = by_word(request, lambda model: model.str.to_lowercase().str.extract("(embed)")).is_not_null()
+    call_operation = (
+        pl.when(embeds & (said.is_null() | ~said.is_in(["embeddings", "rerank"])))
+        .then(pl.lit("embeddings"))
+        .otherwise(pl.coalesce(said, named, pl.lit("chat")))
+    )
+    yield (
+        pl.when(is_call)
+        .then(call_operation)
+        .when(is_record)
+        .then(pl.col("record_operation"))
+        .otherwise(pl.col("operation").str.to_lowercase())
+        .alias("operation")
+    )
+    asked = providers.without_route(request)
+    yield pl.when(is_record).then(pl.col("record_model")).otherwise(asked).alias("request_model")
+    yield (vocabulary.given(pl.col("request_model")).is_null() & model_named.is_null()).alias("is_model_borrowed")
+    yield providers.without_route(response).alias("response_model")
+    yield pl.when(is_record).then(providers.named(pl.col("record_provider"))).otherwise("provider").alias("provider")
+    yield by_word(pl.col("finish_reason"), vocabulary.finish).alias("finish_reason")
+    for name in ("response_id", "tool_name", "agent_name", "conversation_id", "user_id"):
+        yield vocabulary.given(pl.col(name)).alias(name)
+
+
+def _provider() -> Iterable[pl.Expr]:
+    is_assumed = (pl.col("role") == CALL) & pl.col("provider").is_null()
+    yield pl.when(is_assumed).then(providers.assumed()).otherwise("provider").alias("provider")
+    yield is_assumed.fill_null(False).alias("is_provider_assumed")
+
+
+def _has_buckets(attributes: Attributes) -> pl.Expr:
+    """Langfuse's own names for the parts of a call's usage."""
+    parts = ("input_cache_read", "input_cache_creation", "output_reasoning")
+    keys = tuple(f"langfuse.observation.usage_details#{part}" for part in parts)
+    return attributes.text(*keys).is_not_null()
+
+
+_MODEL_FACTS = ("provider", "request_model", "response_model", "finish_reason", "response_id", "temperature")
+
+
+def _by_role() -> Iterable[pl.Expr]:
+    """What a column may say depends on the role: usage counts on calls and measurements, elsewhere it is a rollup."""
+    counted = pl.col("role").is_in([CALL, "record"])
+    failed = pl.col("error_type").is_not_null()
+    free = (pl.col("reported_cost_usd") == 0) & (pl.sum_horizontal("input_tokens", "output_tokens") > 0)
+    invented = (
+        failed
+        & pl.col("response_id").is_not_null()
+        & pl.any_horizontal(pl.col("scope").str.starts_with(scope) for scope in INVENTS_IDS)
+    )
+    understood = pl.col("dialect").is_not_null() | pl.col("role").is_not_null()
+    for name in tokens.COUNTS:
+        if name != "total_tokens":
+            yield pl.when(counted).then(name).alias(name)
+    for side in ("input_tokens", "output_tokens"):
+        rolled = pl.when(~counted.fill_null(False) & understood).then(side)
+        yield pl.coalesce(rolled, pl.col(f"rollup_{side}").cast(pl.Int64)).alias(f"rollup_{side}")
+    yield free.alias("was_free")
+    yield pl.when(counted & ~free.fill_null(False)).then("reported_cost_usd").alias("reported_cost_usd")
+    yield invented.alias("was_invented")
+    # A failed call without an answer has no answering model, only an echo of the one that was asked for.
+    echo = failed & pl.col("response_id").is_null() & pl.max_horizontal("input_tokens", "output_tokens").is_null()
+    for name in _MODEL_FACTS:
+        gone = invented if name == "response_id" else echo if name == "response_model" else pl.lit(False)
+        yield pl.when(understood & ~gone.fill_null(False)).then(name).alias(name)

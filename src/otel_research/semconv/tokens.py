@@ -1,0 +1,141 @@
+"""Token counts that mean the same everywhere: billable input with the cache, billable output with the reasoning.
+
+In the convention cached tokens are part of the input and reasoning tokens part of the output. Providers differ
+(Anthropic and Bedrock bill the cache beside the input, Google the thoughts beside the output), and
+instrumentations pass either on. What a row says about itself decides first (its total), then what is known of
+the package that wrote it. Every change and every contradiction leaves a flag.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+EXCLUSIVE_INPUT: tuple[tuple[str, str], ...] = (
+    ("opentelemetry.instrumentation.bedrock", "aws.bedrock"),
+    ("opentelemetry.instrumentation.botocore", "aws.bedrock"),
+    ("opentelemetry.instrumentation.genai.bedrock", "aws.bedrock"),
+    ("openlit.", "anthropic"),
+    ("openlit.", "aws.bedrock"),
+)
+"""(beginning of the scope, provider) whose input leaves out the cache. Seen in 1.3b0, 0.66b2, 0.62.4, openlit 1.45."""
+
+INCLUSIVE_INPUT = (
+    "com.anthropic.sdk",
+    "opentelemetry.instrumentation.anthropic",
+    "opentelemetry.instrumentation.genai.anthropic",
+    "openinference.",
+    "pydantic-ai",
+    "logfire.",
+    "litellm",
+    "langsmith",
+    "langfuse",
+    "mlflow",
+    "lmnr",
+    "ai",
+)
+"""Scopes seen to pass Anthropic's input on with the cache inside."""
+
+COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+)
+
+
+def counts() -> list[pl.Expr]:
+    """Whole numbers, not negative; input 0 with output 0 and no total means "not reported"."""
+    whole = {name: _whole(pl.col(name)) for name in COUNTS}
+    nothing = silent()
+    return [
+        pl.when(~nothing).then(value).alias(name) if name != "total_tokens" else value.alias(name)
+        for name, value in whole.items()
+    ]
+
+
+def silent() -> pl.Expr:
+    """Rows that wrote zeros because nothing was reported."""
+    seen = pl.max_horizontal("input_tokens", "output_tokens", "total_tokens")
+    return (seen == 0).fill_null(False)
+
+
+def _whole(value: pl.Expr) -> pl.Expr:
+    rounded = value.round(0)
+    return pl.when(rounded.is_between(0, 2.0**53)).then(rounded).cast(pl.Int64)
+
+
+def _cached() -> pl.Expr:
+    return pl.sum_horizontal("cache_read_tokens", "cache_write_tokens")
+
+
+def exclusive_input() -> pl.Expr:
+    """Rows whose input leaves out their cached tokens."""
+    cached, given = _cached(), pl.col("input_tokens")
+    total, out = pl.col("total_tokens"), pl.col("output_tokens").fill_null(0)
+    scope, provider = pl.col("scope").fill_null(""), pl.col("provider").fill_null("")
+    known = pl.any_horizontal(scope.str.starts_with(begin) & (provider == who) for begin, who in EXCLUSIVE_INPUT)
+    says_so = (total == given + cached + out) | (given < cached)
+    return ((cached > 0) & (known | says_so)).fill_null(False)
+
+
+def in_buckets(attributes_say: pl.Expr) -> pl.Expr:
+    """Langfuse's disjoint buckets: input, cache, output and reasoning are four numbers that add up to the total."""
+    parts = pl.sum_horizontal(
+        "input_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "audio_input_tokens",
+        "audio_output_tokens",
+    )
+    return (attributes_say & (pl.col("total_tokens") == parts).fill_null(True)).fill_null(False)
+
+
+def output_from_total() -> pl.Expr:
+    """Google rows whose output leaves out the thoughts: the total knows."""
+    google = pl.col("provider").fill_null("").str.starts_with("gcp.") | pl.col("request_model").fill_null(
+        ""
+    ).str.contains("gemini", literal=True)
+    sum_ = pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
+    return (google & (pl.col("total_tokens") > sum_)).fill_null(False)
+
+
+def exclusive_output() -> pl.Expr:
+    """Rows whose total only adds up with the reasoning beside the output."""
+    reasoning = pl.col("reasoning_tokens")
+    sum_ = pl.col("input_tokens") + pl.col("output_tokens") + reasoning
+    return ((reasoning > 0) & (pl.col("total_tokens") == sum_)).fill_null(False)
+
+
+def assumed_inclusive() -> pl.Expr:
+    """Rows of a provider that bills the cache beside the input, from a package of unknown habit, without a total."""
+    scope, provider = pl.col("scope").fill_null(""), pl.col("provider").fill_null("")
+    known = pl.any_horizontal(scope.str.starts_with(begin) for begin in INCLUSIVE_INPUT)
+    doubtful = provider.is_in(["anthropic", "aws.bedrock"]) & (_cached() > 0) & pl.col("total_tokens").is_null()
+    return (doubtful & ~known & ~exclusive_input()).fill_null(False)
+
+
+def billable() -> list[pl.Expr]:
+    """Input with the cache, output with the reasoning."""
+    given, out, total = pl.col("input_tokens"), pl.col("output_tokens"), pl.col("total_tokens")
+    audio_in, audio_out = pl.col("audio_input_tokens").fill_null(0), pl.col("audio_output_tokens").fill_null(0)
+    thought = pl.col("reasoning_tokens").fill_null(0)
+    return [
+        pl.when("was_bucketed")
+        .then(given + _cached() + audio_in)
+        .when("was_exclusive")
+        .then(given + _cached())
+        .otherwise(given)
+        .alias("input_tokens"),
+        pl.when("was_bucketed")
+        .then(out + thought + audio_out)
+        .when("was_short")
+        .then(total - given)
+        .otherwise(out)
+        .alias("output_tokens"),
+    ]

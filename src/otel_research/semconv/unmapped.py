@@ -1,0 +1,36 @@
+"""Attribute keys that nobody understood: what a new dialect, or a new version of one, looks like at first."""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from otel_research.semconv import dialects
+from otel_research.semconv.attributes import row_of
+
+_KNOWN = tuple(sorted({begin for dialect in dialects.DIALECTS for begin in dialect.known}))
+_READ = dialects.attribute_keys()
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+_AT_ONCE = 50_000
+
+
+def unmapped(frame: pl.LazyFrame) -> pl.DataFrame:
+    """`key`, `rows`: every attribute key that no dialect reads or knows, the most frequent first.
+
+    Positions in flattened lists (`x.0.y`, `x.1.y`) count as one key, `x.N.y`. Spans that no dialect explained are
+    left out: their attributes are the program's own.
+    """
+    understood = frame.filter(pl.col("dialect").is_not_null()).select("attributes")
+    counts: dict[str, int] = {}
+    for batch in understood.collect_batches(chunk_size=_AT_ONCE):
+        for text in batch["attributes"]:
+            for key in {_NUMBER.sub("N", key) for key in row_of(text) or ()}:
+                counts[key] = counts.get(key, 0) + 1
+    rows = [(key, n) for key, n in counts.items() if not _is_known(key)]
+    found = pl.DataFrame(rows, schema={"key": pl.String, "rows": pl.Int64}, orient="row")
+    return found.sort("rows", "key", descending=[True, False])
+
+
+def _is_known(key: str) -> bool:
+    return key in _READ or key.startswith(_KNOWN)

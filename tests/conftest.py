@@ -1,0 +1,73 @@
+"""What every test may use: a host program with a provider of its own, recorded in memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
+
+from otel_research.recorder import Recorder
+from otel_research.testing import recording
+
+CALL = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o-mini",
+    "gen_ai.usage.input_tokens": 100,
+    "gen_ai.usage.output_tokens": 20,
+}
+"""A call of a model, as an instrumentation of today describes it."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A program under recording: its provider, a tracer of it, and our recorder on it."""
+
+    recorder: Recorder
+    provider: TracerProvider
+    tracer: Tracer
+
+    def call(self, name: str = "chat gpt-4o-mini", **attributes: object) -> None:
+        """Leave the span of one call to a model."""
+        with self.tracer.start_as_current_span(name, attributes={**CALL, **attributes}):  # type: ignore[dict-item]
+            pass
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """Recording into memory."""
+    with recording() as (recorder, provider):
+        yield Host(recorder, provider, provider.get_tracer("app", "1.0"))
+
+
+@pytest.fixture
+def disk_host(tmp_path: Path) -> Iterator[Host]:
+    """Recording into a folder of the test."""
+    with recording(f"disk:{tmp_path / 'store'}") as (recorder, provider):
+        yield Host(recorder, provider, provider.get_tracer("app", "1.0"))
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code in a fresh process, in the test's folder and without the developer's OTEL_* variables."""
+
+    def run(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+        kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            env={**kept, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run

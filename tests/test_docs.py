@@ -1,0 +1,103 @@
+"""Every code block of README and docs runs, in order, file by file."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+RUN = {"python", "bash"}
+SHOWN = {"", "text", "json", "toml", "yaml", "mermaid"}
+"""Languages of blocks that are output or files, not code to run."""
+INSTALLS = re.compile(r"^(python3 -m venv|pip install|\.venv/bin/)")
+"""Commands that make environments are run by CI itself (`.ci/run`), not inside one."""
+
+
+class Block(NamedTuple):
+    """One fenced block."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text()
+    for found in FENCE.finditer(text):
+        yield Block(page, text[: found.start()].count("\n") + 1, found[1], found[2])
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A child's environment: this checkout's package, a store in the folder, nothing of the developer's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COLUMNS"))}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "NO_COLOR": "1"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
+    """Python blocks of a page share one process; commands run between them see what those wrote."""
+    script: list[str] = []
+    for block in blocks(page):
+        where = f"{page.name}, line {block.line}"
+        assert block.language in RUN | SHOWN, f"{where}: {block.language!r} is neither run nor shown"
+        if block.language == "python":
+            compile(block.code, where, "exec")
+            script.append(block.code)
+        elif block.language == "bash":
+            script += [_as_python(command, where) for command in _commands(block.code)]
+    if not script:
+        return
+    run = subprocess.run(
+        [sys.executable, "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, f"{page.name}:\n{run.stdout[-3000:]}\n{run.stderr[-3000:]}"
+
+
+def _commands(code: str) -> Iterator[str]:
+    for line in code.replace("\\\n", " ").splitlines():
+        command = line.split(" #")[0].strip()
+        if command and not command.startswith("#") and not INSTALLS.match(command):
+            yield command
+
+
+def _as_python(command: str, where: str) -> str:
+    """A shell command as a statement of the page's script, so that blocks run in the order they are read."""
+    words = shlex.split(command)
+    assert words[0] in ("otel-research", "python", "nox"), f"{where}: {command!r} is a command this test does not know"
+    if words[0] == "nox":
+        return "pass"  # `nox` runs this very test
+    program = ["-c", "from otel_research.cli import main; main()", *words[1:]] if words[0] != "python" else words[1:]
+    return f"__import__('subprocess').run([__import__('sys').executable, *{program!r}], check=True, timeout=240)"
+
+
+def test_pages_are_in_the_navigation() -> None:
+    """Every page of docs/ can be reached, and the navigation names no page that is not there."""
+    named = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
+    present = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert named == present
+
+
+def test_relative_links_lead_somewhere() -> None:
+    """A link to a file of this repository names one that exists."""
+    broken = []
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", FENCE.sub("", page.read_text())):
+            if not (page.parent / target).exists():
+                broken.append(f"{page.name}: {target}")
+    assert broken == []
