@@ -1,7 +1,7 @@
 """The one door: `nox` runs what every change must pass, `nox -s NAME` the longer checks.
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
-Longer: matrix (older OpenTelemetry SDKs), bench (what a span costs).
+Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), bench (what things cost).
 """
 
 from __future__ import annotations
@@ -111,7 +111,17 @@ def matrix(session: nox.Session, sdk: str) -> None:
 
 @nox.session(python=PYTHONS[0])
 def bench(session: nox.Session) -> None:
-    """What a span costs; ratios to a bare SDK span, printed and not asserted."""
+    """What things cost, printed and not asserted: `nox -s bench`, or one: `nox -s bench -- capture --spans 5000`."""
     session.install(".[all]", *_group("test"))
-    for script in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
-        session.run("python", str(script), *session.posargs)
+    chosen, *options = session.posargs or [None]
+    scripts = [path for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")) if path.stem != "calibration"]
+    for script in scripts:
+        if chosen in (None, script.stem):
+            session.run("python", str(script), *options)
+
+
+@nox.session(python=PYTHONS[0])
+def calibration(session: nox.Session) -> None:
+    """Whether p-values and intervals are what they say: simulations, written to docs/calibration.md."""
+    session.install(".[all]", *_group("test"))
+    session.run("python", "benchmarks/calibration.py", *session.posargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -58,7 +59,7 @@ def captured() -> dict[str, Any]:
         "git": _git(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "executable": sys.executable,
-        "packages": _packages(),
+        "packages": dict(_packages(tuple(sys.path))),
         "os": platform.system(),
         "platform": platform.platform(),
         "machine": platform.machine(),
@@ -122,9 +123,11 @@ def _git_says(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def _packages() -> dict[str, str]:
+@functools.cache
+def _packages(path: tuple[str, ...]) -> dict[str, str]:
+    """Read once: it opens a file for every distribution, and an experiment may be as short as a function call."""
     found = {}
-    for distribution in metadata.distributions():
+    for distribution in metadata.distributions(path=list(path)):
         name = distribution.metadata["Name"]
         if name:
             found[name.lower()] = distribution.version

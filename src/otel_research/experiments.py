@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import msgspec
 
@@ -69,9 +69,14 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
+def is_id(experiment_id: object) -> TypeGuard[str]:
+    """Whether it can be an experiment's id: it becomes a folder's name, so nothing else passes."""
+    return isinstance(experiment_id, str) and _ID.fullmatch(experiment_id) is not None
+
+
 def check_id(experiment_id: object) -> str:
-    """The id, if it can be one; it becomes a folder's name, so nothing else passes."""
-    if isinstance(experiment_id, str) and _ID.fullmatch(experiment_id):
+    """The id, if it can be one."""
+    if is_id(experiment_id):
         return experiment_id
     raise ConfigurationError(
         f"{experiment_id!r} is not an experiment id (8 to 64 lower-case hex digits). "

@@ -315,7 +315,7 @@ def test_resume_cannot_change_what_was_declared(host: Any) -> None:
     """A hypothesis or sample size that was declared before the data came stays; the message names it."""
     with otr.experiment("declared", hypothesis="h", sample_size=10):
         pass
-    with pytest.raises(otr.ConfigurationError, match="sample_size=10.*sample_size=20"):
+    with pytest.raises(otr.ConfigurationError, match=r"sample_size=10.*sample_size=20"):
         otr.start_experiment("declared", resume=True, sample_size=20)
     with otr.experiment("declared", resume=True, hypothesis="h") as exp:
         assert exp.sample_size == 10

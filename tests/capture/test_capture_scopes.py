@@ -30,7 +30,7 @@ def attributes(exp: otr.Experiment, name: str) -> dict[str, Any]:
 
 def test_a_block_stops_its_experiment_also_when_it_raises(host: Any) -> None:
     """The exception goes on to the caller; what was captured is sealed."""
-    with pytest.raises(ZeroDivisionError), otr.experiment("raises") as exp:
+    with pytest.raises(ZeroDivisionError), otr.experiment("raises") as exp:  # noqa: PT012 - the block is the point
         host.call()
         _ = 1 / 0
     assert (exp.state, exp.ended_by) == ("stopped", "user")
@@ -218,9 +218,9 @@ def test_a_decorated_generator_that_is_left_or_raises(host: Any) -> None:
     generator = produce()
     next(generator)
     generator.close()  # type: ignore[attr-defined]
+    thrown = produce()
+    next(thrown)
     with pytest.raises(KeyError):
-        thrown = produce()
-        next(thrown)
         thrown.throw(KeyError("x"))  # type: ignore[attr-defined]
     left = otr.list_experiments(name="left")
     assert [(exp.state, rows(exp, "name")) for exp in left] == [("stopped", [("cleaned up",)])] * 2

@@ -21,8 +21,10 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
     lost, errors = _summed(told, "lost"), _summed(told, "errors")
     received, late = _count(told, "received"), _count(told, "late")
     left_out = counts.left_out
-    ended = counts.ended + sum(left_out.values()) + sum(lost.values()) + late
-    started = counts.started + counts.unannounced + _count(told, "unseen_starts")
+    # An exporter's spans come as frames too, but were not made here.
+    made = counts.ended - _count(told, "framed")
+    ended = made + sum(left_out.values()) + sum(lost.values()) + late
+    started = counts.started + counts.unannounced - _count(told, "framed") + _count(told, "unseen_starts")
     return Ledger(
         started=max(started, ended),
         ended=ended,
@@ -32,7 +34,7 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
         stored=stored,
         filtered=left_out.get("filtered", 0),
         sampled_out=left_out.get("sampled_out", 0),
-        duplicates=counts.ended + received - stored,
+        duplicates=made + received - stored,
         late=late,
         outside=0,
         lost=lost,

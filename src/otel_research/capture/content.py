@@ -30,7 +30,7 @@ _CONTENT = re.compile(
 def check_policy(policy: object) -> Policy:
     """The policy, or a clear refusal."""
     if policy in ("full", "hash", "drop") or callable(policy):
-        return policy  # type: ignore[return-value]
+        return policy
     raise ConfigurationError(
         f"content={policy!r} is not a policy: use 'full', 'hash', 'drop' or a callable(key, value)."
     )

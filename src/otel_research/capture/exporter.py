@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,10 +14,13 @@ import msgspec
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_research.capture import registry
 from otel_research.capture.ledger import Ledger, Tally
 from otel_research.capture.view import PublicView
-from otel_research.errors import UnknownExperiment
-from otel_research.experiments import ExperimentRecord, check_id
+from otel_research.errors import ResearchError, UnknownExperiment
+from otel_research.experiments import ExperimentRecord, check_id, is_id
+from otel_research.journal.frame import END
+from otel_research.journal.log import Log
 from otel_research.journal.writer import this_writer
 from otel_research.spans.record import Labels, decode_span, encode_end, encode_msgpack, encode_origin
 from otel_research.store.base import Store
@@ -24,6 +29,9 @@ from otel_research.store.library import Library
 if TYPE_CHECKING:
     from otel_research.spans.batch import Definitions
     from otel_research.spans.record import SpanRecord
+
+SYNC_SECONDS = 1.0
+"""Exports make what came before them durable at most this often; `force_flush` does it at once."""
 
 _logger = logging.getLogger("otel_research")
 
@@ -53,10 +61,18 @@ class ExperimentExporter(SpanExporter):
         self._default = None if experiment is None else check_id(getattr(experiment, "id", experiment))
         self._tally = Tally()
         self._known: set[str] = set()
-        # Protects the set of known experiments: exporters may be called from several threads.
+        self._made: set[str] = set()
+        """Known ones whose record is ours: they end with the exporter."""
+        # Protects the sets of experiments: exporters may be called from several threads.
         self._lock = threading.Lock()
+        self._logs: dict[str, Log] = {}
         self._writer = this_writer()
+        self._next_sync = 0.0
         self._is_shut = False
+        if hasattr(os, "register_at_fork"):
+            # Weakly: a registration cannot be taken back.
+            forked = weakref.WeakMethod(self._after_fork)
+            os.register_at_fork(after_in_child=lambda: (again := forked()) and again())
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store the batch: SUCCESS only when all of it is stored."""
@@ -77,43 +93,84 @@ class ExperimentExporter(SpanExporter):
 
     def _experiment_of(self, span: ReadableSpan) -> str | None:
         named = (span.attributes or {}).get("experiment.id")
-        return named if isinstance(named, str) else self._default
+        # A span that names nonsense must not cost its neighbours in the batch.
+        return named if is_id(named) else self._default
 
     def _store(self, spans: list[tuple[ReadableSpan, str]]) -> None:
+        for span, experiment_id in spans:
+            self._ensure_record(experiment_id, span)
+        if self._library.is_fed:
+            self._append(spans)
+        else:
+            # A batch for what this process also records itself: its log is the recorder's.
+            self._append([(span, owner) for span, owner in spans if owner in registry.running])
+            self._journal([(span, owner) for span, owner in spans if owner not in registry.running])
+        for _, experiment_id in spans:
+            self._tally.add(f"received:{experiment_id}")
+        if time.monotonic() > self._next_sync:
+            self._make_durable()
+
+    def _append(self, spans: list[tuple[ReadableSpan, str]]) -> None:
+        """One batch of rows."""
+        if not spans:
+            return
         from otel_research import semconv
         from otel_research.spans.batch import Definitions, to_frame
 
-        for span, experiment_id in spans:
-            self._ensure_record(experiment_id, span)
         definitions = Definitions()
         frame = to_frame([_record(span, experiment_id, definitions) for span, experiment_id in spans])
         table = semconv.normalise(frame.lazy()).collect().to_arrow(compat_level=None)
         for batch in table.combine_chunks().to_batches():
             self._library.store.append(batch)
-        for experiment_id in {experiment_id for _, experiment_id in spans}:
-            received = sum(owner == experiment_id for _, owner in spans)
-            self._tally.add(f"received:{experiment_id}", received)
-            self._library.journal.put_ledger(
-                experiment_id, self._writer.name, {"received": self._tally[f"received:{experiment_id}"]}
+
+    def _journal(self, spans: list[tuple[ReadableSpan, str]]) -> None:
+        """One frame a span, as the processor would write it: a simple processor exports span by span."""
+        for span, experiment_id in spans:
+            log = self._log_of(experiment_id)
+            scope, resource = span.instrumentation_scope, span.resource
+            name, version = getattr(scope, "name", "") or "", getattr(scope, "version", None) or None
+            described = dict(getattr(scope, "attributes", None) or {})
+            numbers = (
+                log.number_of(scope, "scope", name, version, described),
+                log.number_of(resource, "resource", "", None, dict(resource.attributes)),
             )
+            log.append(END, _payload(span, experiment_id, *numbers))
+            self._tally.add(f"framed:{experiment_id}")
+
+    def _log_of(self, experiment_id: str) -> Log:
+        with self._lock:
+            if experiment_id not in self._logs:
+                self._logs[experiment_id] = self._library.journal.open_log(experiment_id)
+            return self._logs[experiment_id]
+
+    def _make_durable(self) -> None:
+        """Survive a power cut, and keep the count beside the rows."""
+        self._next_sync = time.monotonic() + SYNC_SECONDS
+        for log in list(self._logs.values()):
+            log.sync()
+        for experiment_id, received in self._tally.under("received").items():
+            counts = {"received": received, "framed": self._tally[f"framed:{experiment_id}"]}
+            self._library.journal.put_ledger(experiment_id, self._writer.name, counts)
 
     def _ensure_record(self, experiment_id: str, span: ReadableSpan) -> None:
         with self._lock:
             if experiment_id in self._known:
                 return
-            self._known.add(experiment_id)
             try:
                 self._library.catalogue.get_experiment(experiment_id)
             except UnknownExperiment:
-                name = str((span.attributes or {}).get("experiment.name") or "exported")
-                self._library.catalogue.put_experiment(
-                    ExperimentRecord(
-                        id=experiment_id,
-                        name=name,
-                        started_ns=span.start_time or time.time_ns(),
-                        environment={"writer": msgspec.to_builtins(self._writer)},
-                    )
-                )
+                self._library.catalogue.put_experiment(self._made_for(experiment_id, span))
+            self._known.add(experiment_id)
+
+    def _made_for(self, experiment_id: str, span: ReadableSpan) -> ExperimentRecord:
+        """The record of an experiment that nobody has declared here."""
+        self._made.add(experiment_id)
+        return ExperimentRecord(
+            id=experiment_id,
+            name=str((span.attributes or {}).get("experiment.name") or "exported"),
+            started_ns=span.start_time or time.time_ns(),
+            environment={"writer": msgspec.to_builtins(self._writer)},
+        )
 
     def ledger(self) -> Ledger:
         """What became of the spans that were handed over."""
@@ -124,12 +181,40 @@ class ExperimentExporter(SpanExporter):
         )
 
     def shutdown(self) -> None:
-        """Take no more spans."""
+        """Take no more spans; the experiments that were made for spans are over. Idempotent."""
+        if self._is_shut:
+            return
         self._is_shut = True
+        self.force_flush()
+        with self._lock:
+            made, self._made = self._made, set()
+        for experiment_id in made:
+            try:
+                if experiment_id in self._logs:
+                    self._library.journal.seal(experiment_id, is_over=True)
+                record = self._library.catalogue.get_experiment(experiment_id)
+                if record.state == "running":
+                    over = msgspec.structs.replace(record, state="stopped", ended_by="user", stopped_ns=time.time_ns())
+                    self._library.catalogue.put_experiment(over)
+            except ResearchError as error:
+                _logger.warning("otel_research: experiment %s could not be marked stopped: %s", experiment_id, error)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Everything that `export` returned SUCCESS for is stored."""
+        """Make everything that `export` returned SUCCESS for survive a power cut; False if that failed."""
+        try:
+            self._make_durable()
+        except (OSError, ResearchError) as error:
+            _logger.warning("otel_research: the exporter could not make its spans durable: %s", error)
+            return False
         return True
+
+    def _after_fork(self) -> None:
+        """In the child: segments and counts of its own."""
+        self._lock = threading.Lock()
+        self._tally.restart()
+        self._writer = this_writer()
+        for log in self._logs.values():
+            log.after_fork()
 
 
 def _record(span: ReadableSpan, experiment_id: str, definitions: Definitions) -> tuple[SpanRecord, Definitions]:
@@ -140,11 +225,14 @@ def _record(span: ReadableSpan, experiment_id: str, definitions: Definitions) ->
     if scope is not None:
         definitions.learn(Definition(id(scope), "scope", scope.name, scope.version, dict(scope.attributes or {})))
     definitions.learn(Definition(id(resource), "resource", "", None, dict(resource.attributes)))
-    attributes = dict(span.attributes or {})
-    view = PublicView(span)
-    origin = encode_origin(view, _labels(experiment_id, attributes), id(scope), id(resource), None)
-    payload = encode_end(origin, view, None, 1.0, attributes)
-    return decode_span(payload), definitions
+    return decode_span(_payload(span, experiment_id, id(scope), id(resource))), definitions
+
+
+def _payload(span: ReadableSpan, experiment_id: str, scope: int, resource: int) -> bytes:
+    """The end record of an exported span, read through its public properties."""
+    view, attributes = PublicView(span), dict(span.attributes or {})
+    origin = encode_origin(view, _labels(experiment_id, attributes), scope, resource, None)
+    return encode_end(origin, view, None, 1.0, attributes)
 
 
 def _labels(experiment_id: str, attributes: dict[str, Any]) -> msgspec.Raw:

@@ -132,7 +132,7 @@ def _ended(processor: Any) -> None:
         exporter.is_given_back = True
         processor.shutdown()
     elif isinstance(processor, _OwnBatch):
-        processor.shutdown()
+        processor.shutdown()  # type: ignore[no-untyped-call]
     else:
         processor.force_flush()
 

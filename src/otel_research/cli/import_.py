@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,7 +30,7 @@ def command(ctx: click.Context, files: tuple[str, ...], name: str | None, store:
     """
     from otel_research.imports.door import import_files
 
-    opened: list[Any] = [click.get_binary_stream("stdin") if file == "-" else file for file in files]
+    opened: list[Any] = [sys.stdin.buffer if file == "-" else file for file in files]
     reports = import_files(opened, library(store), name)
     for report in reports:
         _complain(report)

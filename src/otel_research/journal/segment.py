@@ -11,7 +11,6 @@ import errno
 import mmap
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +26,9 @@ class Segment(Protocol):
     name: str
     size: int
     """No frame ends beyond this offset."""
-    write: Callable[[bytes], Any]
-    """Append a frame. `ValueError`: it does not fit, or the segment takes no more. `OSError`: it is as it was."""
+
+    def write(self, data: bytes, /) -> Any:
+        """Append a frame. `ValueError`: it does not fit, or the segment takes no more. `OSError`: it is as it was."""
 
     @property
     def at(self) -> int:

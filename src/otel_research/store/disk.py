@@ -199,10 +199,8 @@ class DiskStore(DiskCatalogue):
 
     def has_live_writer(self, experiment_id: str) -> bool:
         """Whether any process that wrote to the experiment may still run."""
-        for files in segment_files(self.folder(experiment_id) / "journal").values():
-            if not _is_gone(files[-1]):
-                return True
-        return False
+        writers = segment_files(self.folder(experiment_id) / "journal").values()
+        return any(not _is_gone(files[-1]) for files in writers)
 
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
         """Keep what one process counted beside its frames: losses, late spans, errors."""

@@ -41,7 +41,7 @@ class Library:
     @property
     def is_fed(self) -> bool:
         """Whether the store gets its spans from the local journal."""
-        return self.journal is not self.store
+        return not isinstance(self.store, Journaled)
 
     @property
     def url(self) -> str:

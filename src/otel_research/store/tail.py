@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -16,6 +16,9 @@ from otel_research.spans.batch import to_frame
 if TYPE_CHECKING:
     import polars as pl
 
+    from otel_research.spans.batch import Definitions
+    from otel_research.spans.record import SpanRecord
+
 _SEGMENT = re.compile(r"(?P<writer>.+-\d+-[0-9a-f]+)-(?P<index>\d+)\.wal")
 _CHUNK = 1 << 20
 _ZEROS = 64 << 10
@@ -26,7 +29,7 @@ class SegmentFile(NamedTuple):
 
     path: Path
     writer: str
-    index: int
+    number: int
 
     @property
     def name(self) -> str:
@@ -48,12 +51,12 @@ class SegmentBuffer(NamedTuple):
 
     segment: MemorySegment
     writer: str
-    index: int
+    number: int
 
     @property
     def name(self) -> str:
         """Its name."""
-        return f"{self.writer}-{self.index}"
+        return f"{self.writer}-{self.number}"
 
     def read(self, position: int, at_least: int = 0) -> bytes:
         """The bytes from `position` up to the last whole frame."""
@@ -80,7 +83,7 @@ def segment_files(folder: Path) -> dict[str, list[SegmentFile]]:
         match = _SEGMENT.fullmatch(path.name)
         if match:
             found[match["writer"]].append(SegmentFile(path, match["writer"], int(match["index"])))
-    return {writer: sorted(files, key=lambda file: file.index) for writer, files in found.items()}
+    return {writer: sorted(files, key=lambda file: file.number) for writer, files in found.items()}
 
 
 def segment_name(writer: str, index: int) -> str:
