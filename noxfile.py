@@ -91,7 +91,7 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The whole test suite, against the installed package."""
     session.install(".[all]", *_group("test"))
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q"]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]))
 
 
 @nox.session(python=PYTHONS[0])
@@ -106,7 +106,7 @@ def docs(session: nox.Session) -> None:
 def matrix(session: nox.Session, sdk: str) -> None:
     """The tests on older OpenTelemetry SDKs; the newest is what `tests` runs on."""
     session.install(".[all]", *_group("test"), f"opentelemetry-sdk=={sdk}.*")
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q"]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]))
 
 
 @nox.session(python=PYTHONS[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +63,10 @@ class TestTheDictStore(StoreContract):
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DictStore]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DictStore:
     """A dict store, with the local journal in the test's folder."""
     monkeypatch.chdir(tmp_path)
-    yield DictStore()
+    return DictStore()
 
 
 def spans(tracer: Any, count: int) -> None:
