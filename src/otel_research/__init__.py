@@ -12,7 +12,7 @@ Analyses, formats and reports are imported when first used.
 
 from __future__ import annotations
 
-from otel_research import errors
+from otel_research import errors, patterns
 from otel_research.capture.exporter import ExperimentExporter
 from otel_research.capture.forward import SampledOnly
 from otel_research.capture.ids import ExperimentIdGenerator
@@ -45,7 +45,19 @@ from otel_research.lifecycle import (
     stop_experiment,
 )
 from otel_research.measure import record, score
-from otel_research.numbers import calculate_metrics, compare, export, metrics_by, reprice, time_series, validate
+from otel_research.numbers import (
+    anova,
+    calculate_metrics,
+    compare,
+    export,
+    interim,
+    metrics_by,
+    power,
+    reprice,
+    study,
+    time_series,
+    validate,
+)
 from otel_research.recorder import Flushed, Recorder, configure
 from otel_research.selection import Selection
 from otel_research.store.base import Catalogue, Store
@@ -82,6 +94,7 @@ __all__ = [
     "Trial",
     "UnknownExperiment",
     "__version__",
+    "anova",
     "calculate_metrics",
     "compare",
     "compare_experiments",
@@ -92,13 +105,17 @@ __all__ = [
     "export",
     "get_experiment",
     "import_spans",
+    "interim",
     "list_experiments",
     "metrics_by",
+    "patterns",
+    "power",
     "record",
     "reprice",
     "score",
     "start_experiment",
     "stop_experiment",
+    "study",
     "time_series",
     "validate",
 ]

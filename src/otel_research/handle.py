@@ -28,6 +28,7 @@ from otel_research.errors import (
 )
 from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_json, check_label
 from otel_research.recorder import Recorder
+from otel_research.spans.ordered import in_order
 from otel_research.store.library import Library
 from otel_research.trial import Trial, item_text, repetition_number
 
@@ -357,7 +358,7 @@ def content_hash(rows: pl.LazyFrame) -> str:
     encode = msgspec.json.Encoder().encode_lines
     digest = hashlib.sha256()
     said = rows.select(_HASHED).with_columns(pl.col("attributes").str.replace(_OWN_ID, ""))
-    for batch in said.sort(_HASHED[:3], nulls_last=True).collect().iter_slices(50_000):
+    for batch in in_order(said):
         digest.update(encode(batch.rows()))
     return digest.hexdigest()
 

@@ -19,9 +19,13 @@ from otel_research.selection import Selection
 if TYPE_CHECKING:
     import polars as pl
 
+    from otel_research.analysis.anova_result import Anova
     from otel_research.analysis.compare import Comparison
+    from otel_research.analysis.interim import Interim
     from otel_research.analysis.metrics import Metrics
+    from otel_research.analysis.power import Power
     from otel_research.analysis.quality import Quality
+    from otel_research.analysis.study import Study
     from otel_research.analysis.subject import Subject
     from otel_research.pricing import PriceTable, Repricing
 
@@ -117,13 +121,67 @@ def compare(baseline: Any, candidate: Any, **options: Any) -> Comparison:
     return calculate(_side(baseline), _sides(candidate), **options)
 
 
+def interim(baseline: Any, candidate: Any, **options: Any) -> Interim:
+    """A look before the declared `sample_size`: it spends alpha, and is recorded in the experiments looked at.
+
+    See `analysis.interim.interim` for the options.
+    """
+    from otel_research.analysis.interim import interim as calculate
+
+    looked = calculate(_side(baseline), _side(candidate), **options)
+    for experiment in {found.id: found for found in map(_experiment_of, (baseline, candidate)) if found}.values():
+        experiment._annotate(looked.note())
+    return looked
+
+
+def _experiment_of(what: Any) -> Experiment | None:
+    """The experiment behind one side of a comparison; None for frames and numbers."""
+    found = _named(what) if isinstance(what, str) else what
+    owner = found.experiment if isinstance(found, Selection) else found
+    return owner if isinstance(owner, Experiment) else None
+
+
+def anova(data: Any, response: str | None = None, factors: str | Sequence[str] | None = None, **options: Any) -> Anova:
+    """Do the means of several groups differ, and by which factors? Needs the extra `stats`.
+
+    `data` is an experiment, a list of experiments (pooled by their factors), a list of sequences
+    of numbers (one-way), a mapping or a frame. See `analysis.anova.anova` for the options.
+    """
+    from otel_research.analysis.anova import anova as calculate
+
+    return calculate(_sides(data), response, factors, **options)
+
+
+def study(experiments: Any, **options: Any) -> Study:
+    """Several experiments as one claim: random effects over them. Needs the extra `stats`.
+
+    Each item holds both conditions (an experiment) or is a pair (baseline, candidate).
+    See `analysis.study.study` for the options.
+    """
+    from otel_research.analysis.study import study as calculate
+
+    if isinstance(experiments, Mapping):
+        return calculate(experiments, **options)
+    return calculate([_sides(item) for item in experiments], **options)
+
+
+def power(effect: float | None = None, *, pilot: Any = None, **options: Any) -> Power:
+    """Solve for n, the effect, power or alpha; with a pilot also in trials, dollars and minutes.
+
+    See `analysis.power.power` for the options.
+    """
+    from otel_research.analysis.power import power as calculate
+
+    return calculate(effect, pilot=_sides(pilot), **options)
+
+
 def _side(what: Any) -> Any:
     return subject_of(what) if _is_subject(what) else what
 
 
 def _sides(what: Any) -> Any:
     if isinstance(what, (list, tuple)) and any(_is_subject(item) for item in what):
-        return [_side(item) for item in what]
+        return type(what)(_side(item) for item in what)
     return _side(what)
 
 

@@ -331,6 +331,9 @@ def _settings(
     fsync = fsync or said.get("fsync") or "1s"
     if fsync not in FSYNC_SECONDS:
         raise ConfigurationError(f"fsync={fsync!r} is not a policy: use one of {', '.join(FSYNC_SECONDS)}.")
+    for name, value in (("forward_all", forward_all), ("starts", starts)):
+        if value is not None and not isinstance(value, bool):
+            raise ConfigurationError(f"{name}={value!r} is neither True nor False.")
     if starts is None:
         starts = said.get("starts", "true").lower() not in ("0", "false", "no", "off")
     return Settings(

@@ -81,15 +81,17 @@ class Share:
 
     def declared(self, origin: dict[str, Any]) -> tuple[Experiment, int, int]:
         """(the experiment, its spans now, those that are new), with record and ledger brought up to date."""
-        stored = _count(self._library, self._id)
-        new = stored - self._before
         if self._received:
             # Under the file's own name: the same file again says the same.
             writer = f"import-{origin['sha256'][:32]}"
             self._library.journal.put_ledger(self._id, writer, {"received": self._received})
-        if self._record is None or (new and self._record.state != "archived"):
-            self._library.catalogue.put_experiment(self._declaration(origin))
-            self._seal()
+        if self._record is None or self._record.state == "stopped":
+            # First, because rows that are known to be distinct are cheap to count.
+            self._library.journal.seal(self._id, is_over=True)
+        stored = _count(self._library, self._id)
+        new = stored - self._before
+        if self._record is None or new:
+            self._library.catalogue.put_experiment(self._sealed(self._declaration(origin)))
         return Experiment(self._library.get(self._id), self._library), stored, new
 
     def _declaration(self, origin: dict[str, Any]) -> ExperimentRecord:
@@ -123,15 +125,13 @@ class Share:
             environment=environment,
         )
 
-    def _seal(self) -> None:
-        """Hash and ledger of what is stored now; a running experiment is sealed when it stops."""
-        record = self._library.get(self._id)
-        if record.state == "running":
-            return
-        self._library.journal.seal(self._id, is_over=True)
+    def _sealed(self, record: ExperimentRecord) -> ExperimentRecord:
+        """The record with hash and ledger of what is stored now; a running experiment gets those when it stops."""
+        if record.state != "stopped":
+            return record
         hashed = content_hash(self._library.scan(self._id))
         ledger = Experiment(record, self._library).ledger().to_dict()
-        self._library.catalogue.put_experiment(msgspec.structs.replace(record, content_hash=hashed, ledger=ledger))
+        return msgspec.structs.replace(record, content_hash=hashed, ledger=ledger)
 
 
 def _record(library: Library, experiment_id: str) -> ExperimentRecord | None:

@@ -168,7 +168,9 @@ class MemoryStore:
         try:
             return self._records[check_id(experiment_id)]
         except KeyError:
-            raise UnknownExperiment(f"no experiment {experiment_id} in this memory store.") from None
+            raise UnknownExperiment(
+                f"no experiment {experiment_id} in this memory store; list_experiments() gives those that are there."
+            ) from None
 
     def list_experiments(self) -> list[ExperimentRecord]:
         """Every record, oldest first."""

@@ -126,16 +126,10 @@ class WriterTail:
             yield from self.contents.spans(data)
             rest = data[self.contents.position - base :]
             needed = wanted(rest)
-            has_moved = self.contents.position > base
-            # A long frame may hold zeros that ended the reading: ask for all of it, once.
-            if needed <= len(rest) or (needed == asked and not has_moved):
+            if needed <= len(rest) or (needed == asked and self.contents.position == base):
                 return
+            # Zeros inside a long frame ended the reading; ask for the whole frame.
             asked = needed
-
-    @property
-    def carried(self) -> list[dict[str, Any]]:
-        """Spans that an earlier, sealed segment left open and that have not ended since, as RAW rows."""
-        return [self._carried[key] for key in self.contents.carried]
 
     def ended(self) -> pl.DataFrame:
         """Rows of the spans that ended: RAW + CANONICAL."""
@@ -147,6 +141,8 @@ class WriterTail:
 
     def interrupted(self) -> pl.DataFrame:
         """Rows of the spans that have not ended: only meaningful once the writer is gone."""
+        if not self.open_count:
+            return _nothing()
         import polars as pl
 
         from otel_research import semconv
