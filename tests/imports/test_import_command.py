@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from otlp_files import line, log_line, span, written
 
 import otel_research as otr
@@ -66,14 +70,12 @@ def test_standard_input_is_a_file(store: str, tmp_path: Path) -> None:
 
 def test_protobuf_is_read(store: str, tmp_path: Path) -> None:
     """The bytes that an OTLP exporter sends, as a file."""
-    from google.protobuf.json_format import Parse
-    from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
-
-    # protobuf's own JSON has ids in base64; ours here are hex, so they are set on the message.
-    message = Parse(GOOD.replace("traceId", "name").replace("spanId", "name"), TracesData(), ignore_unknown_fields=True)
-    for number, one in enumerate(message.resource_spans[0].scope_spans[0].spans):
-        one.trace_id, one.span_id = (number + 1).to_bytes(16, "big"), (number + 1).to_bytes(8, "big")
-    code, told = imported(store, str(written(tmp_path / "spans.pb", message.SerializeToString())))
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    for name in ("first", "second"):
+        provider.get_tracer("app").start_span(name).end()
+    message = encode_spans(exporter.get_finished_spans()).SerializeToString()
+    code, told = imported(store, str(written(tmp_path / "spans.pb", message)))
     assert (code, told["experiments"][0]["spans"], told["experiments"][0]["name"]) == (0, 2, "spans")
 
 

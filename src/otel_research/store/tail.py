@@ -126,10 +126,16 @@ class WriterTail:
             yield from self.contents.spans(data)
             rest = data[self.contents.position - base :]
             needed = wanted(rest)
-            if needed <= len(rest) or (needed == asked and self.contents.position == base):
+            has_moved = self.contents.position > base
+            # A long frame may hold zeros that ended the reading: ask for all of it, once.
+            if needed <= len(rest) or (needed == asked and not has_moved):
                 return
-            # Zeros inside a long frame ended the reading; ask for the whole frame.
             asked = needed
+
+    @property
+    def carried(self) -> list[dict[str, Any]]:
+        """Spans that an earlier, sealed segment left open and that have not ended since, as RAW rows."""
+        return [self._carried[key] for key in self.contents.carried]
 
     def ended(self) -> pl.DataFrame:
         """Rows of the spans that ended: RAW + CANONICAL."""
