@@ -102,21 +102,19 @@ class WriterTail:
 
     def refresh(self, sources: Sequence[Source]) -> None:
         """Read the new frames of the segments; sources are the writer's, in order, from where we are."""
+        from otel_research import semconv
+
         names = [source.name for source in sources]
         begin = names.index(self._current) if self._current in names else 0
+        records: list[tuple[SpanRecord, Definitions]] = []
         for source in sources[begin:]:
             if source.name != self._current:
                 self.contents.next_segment(source.name)
                 self._current = source.name
-            self._read(source)
-
-    def _read(self, source: Source) -> None:
-        from otel_research import semconv
-
-        records = list(self._new_spans(source))
-        if not records:
-            return
-        self._frames.append(semconv.normalise(to_frame(records).lazy()).collect())
+            records += self._new_spans(source)
+        if records:
+            # Once for all segments: a conversion has a price of its own, whatever its size.
+            self._frames.append(semconv.normalise(to_frame(records).lazy()).collect())
 
     def _new_spans(self, source: Source) -> Iterator[tuple[SpanRecord, Definitions]]:
         asked = 0
