@@ -82,7 +82,16 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
             self.source,
             self.aside,
         )
-        return msgspec.Raw(msgspec.msgpack.encode(fields))
+        try:
+            return msgspec.Raw(msgspec.msgpack.encode(fields))
+        except (OverflowError, UnicodeEncodeError, TypeError, ValueError):
+            # A huge integer or a lone surrogate in a label must not cost the span.
+            return msgspec.Raw(msgspec.msgpack.encode(tuple(_encodable(field) for field in fields)))
+
+    @cached_property
+    def tags_and_labels(self) -> tuple[dict[str, Any], msgspec.Raw]:
+        """Both at once, for the hot path."""
+        return self.attributes, self.labels
 
     def having(self, **changes: Any) -> Scope:
         """A new scope with some labels replaced."""
@@ -94,6 +103,16 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, dict=True, eq=False):
         if made is None:
             made = self.__dict__[source] = self.having(source=source)
         return made
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(item) for item in value]
+    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def scope_of(record: ExperimentRecord, source: str) -> Scope:

@@ -329,14 +329,12 @@ class Experiment:
 
     def _save_ledger(self) -> None:
         if self._capture is not None:
-            counts = self._capture.ledger().to_dict()
-            counts["unseen_starts"] = self._capture.unseen_starts
-            self.library.journal.put_ledger(self.id, self._capture.log.writer.name, counts)
+            self.library.journal.put_ledger(self.id, self._capture.log.writer.name, self._capture.told())
 
     def _sealed(self, *, stopped_ns: int) -> None:
         """Seal what is stored and set the record's last state; `lifecycle.stop_experiment` calls it."""
         self._save_ledger()
-        self.library.journal.seal(self.id, is_over=True)
+        self.library.seal(self.id)
         if self.recorder is not None:
             self.recorder.delivered(self.id)
         self._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)

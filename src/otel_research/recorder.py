@@ -7,26 +7,24 @@ import contextlib
 import logging
 import os
 import threading
-import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_research.capture import attach, forward, logs, registry
+from otel_research.capture import attach, forward, logs, meters, registry
+from otel_research.capture.caretaker import FSYNC_SECONDS, Caretaker
 from otel_research.capture.content import Policy, check_policy
 from otel_research.capture.experiment import ExperimentCapture
-from otel_research.capture.feed import Feeder
 from otel_research.capture.ledger import Ledger, Tally, total
 from otel_research.capture.room import Overload, check_overload
 from otel_research.context import environment
 from otel_research.errors import ConfigurationError
 from otel_research.experiments import ExperimentRecord
-from otel_research.journal.segment import Segment
+from otel_research.journal.log import Log
 from otel_research.store.base import Store
 from otel_research.store.library import Library
-
-FSYNC_SECONDS = {"1s": 1.0, "0.1s": 0.1, "span": 1.0, "never": None}
 
 _logger = logging.getLogger("otel_research")
 
@@ -51,6 +49,7 @@ class Settings:
     fsync: str
     starts: bool
     content: Policy
+    spill: str | None
 
     def is_same(self, other: Settings) -> bool:
         """Whether the other settings ask for the same recorder."""
@@ -58,8 +57,8 @@ class Settings:
             _same_store(self.store, other.store)
             and self.provider is other.provider
             and forward.same(self.forward, other.forward)
-            and (self.forward_all, self.overload, self.fsync, self.starts)
-            == (other.forward_all, other.overload, other.fsync, other.starts)
+            and (self.forward_all, self.overload, self.fsync, self.starts, self.spill)
+            == (other.forward_all, other.overload, other.fsync, other.starts, other.spill)
             and self.content == other.content
         )
 
@@ -80,14 +79,11 @@ class Recorder:
         forwarding = forward.processors(settings.forward)
         self.library = Library(settings.store, local_root=local_root)
         self.tally = Tally()
-        # Protects the table of captures and the retired segments; never held on a span's way.
+        # Protects the table of captures; never held on a span's way.
         self._lock = threading.Lock()
         self.captures: dict[str, ExperimentCapture] = {}
         self._libraries: dict[str, Library] = {}
-        self._retired: list[Segment] = []
-        self._feeders: dict[str, Feeder] = {}
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._caretaker = Caretaker(settings.fsync, self.tally)
         self.is_closed = False
         self.provider = attach.find_provider(settings.provider)
         self.is_own_provider = self.provider is None
@@ -95,6 +91,7 @@ class Recorder:
             self.provider = attach.build_provider()
         attach.attach(self.provider, self, forward=forwarding, forward_all=settings.forward_all)
         logs.attach(self)
+        meters.export(_ledger_of_current)
         _on_fork(self)
 
     def __repr__(self) -> str:
@@ -116,21 +113,28 @@ class Recorder:
         logs.attach(self)  # the program may have set its LoggerProvider since `configure()`
         capture = ExperimentCapture(
             record.id,
-            library.journal.open_log(record.id, self._retire),
+            library.journal.open_log(record.id, self._caretaker.retire),
             open_quarantine=lambda: library.journal.open_log(record.id, is_quarantine=True),
             content=settings.content,
             overload=settings.overload,
             starts=settings.starts,
             sync_each=settings.fsync == "span",
+            spill=self._spill_of(library, record.id),
             **rules,
         )
+        capture.log.introduce(record.name, tuple(record.tags))
         with self._lock:
             self.captures = {**self.captures, record.id: capture}
             registry.running[record.id] = capture
-            if library.is_fed:
-                self._feeders[record.id] = Feeder(record.id, library)
-        self._ensure_thread()
+        self._caretaker.take(capture, library)
         return capture
+
+    def _spill_of(self, library: Library, experiment_id: str) -> Callable[[], Log] | None:
+        """How to open the second place of an experiment, where the policy wants one and there is one."""
+        if self.settings.overload != "spill":
+            return None
+        library.spill_to(None if self.settings.spill is None else Path(self.settings.spill))
+        return None if library.spill is None else lambda: library.open_spill(experiment_id)
 
     def end(self, experiment_id: str, timeout: float) -> ExperimentCapture | None:
         """Take no new spans, wait for those that are open; what ends later is late."""
@@ -141,64 +145,18 @@ class Recorder:
             registry.running.pop(experiment_id, None)
         capture.wait_for_open(timeout)
         capture.stop()
-        self._sync_log(capture)
+        capture.sync()
         return capture
 
     def delivered(self, experiment_id: str) -> None:
         """Bring what is journaled to a store that is fed; nothing to do for the others."""
-        feeder = self._feeders.get(experiment_id)
-        if feeder is not None:
-            feeder.deliver()
+        self._caretaker.deliver(experiment_id)
 
     # -- durability ---------------------------------------------------------------------
 
     def sync(self) -> None:
         """Make everything captured so far survive a power cut."""
-        for capture in list(self.captures.values()):
-            if capture.log.is_dirty:
-                self._sync_log(capture)
-        self._finish_retired()
-
-    def _sync_log(self, capture: ExperimentCapture) -> None:
-        try:
-            capture.log.sync()
-        except (OSError, ValueError) as error:
-            capture.note_error("fsync", error if isinstance(error, OSError) else OSError(str(error)))
-
-    def _retire(self, segment: Segment) -> None:
-        """A full segment: cut and sync it in the background, not on the span's way."""
-        self._retired.append(segment)
-        self._wake.set()
-
-    def _finish_retired(self) -> None:
-        while self._retired:
-            segment = self._retired.pop()
-            try:
-                segment.finish()
-            except OSError as error:
-                self.tally.add("error:finish")
-                _logger.warning("otel_research: a full segment could not be finished: %s", error)
-
-    def _ensure_thread(self) -> None:
-        interval = FSYNC_SECONDS[self.settings.fsync]
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._thread = threading.Thread(
-            target=self._work, args=(interval or 1.0, interval is not None), name="otel-research", daemon=True
-        )
-        self._thread.start()
-
-    def _work(self, interval: float, is_syncing: bool) -> None:
-        while not self.is_closed:
-            self._wake.wait(interval)
-            self._wake.clear()
-            with contextlib.suppress(Exception):
-                if is_syncing:
-                    self.sync()
-                else:
-                    self._finish_retired()
-                for feeder in list(self._feeders.values()):
-                    feeder.deliver()
+        self._caretaker.sync()
 
     def flush(self, timeout: float = 30.0) -> Flushed:
         """Make durable and deliver what was captured; answers how much, never a bare True.
@@ -206,8 +164,7 @@ class Recorder:
         `timeout` in seconds bounds the wait for a store that is fed from the journal.
         """
         self.sync()
-        deadline = time.monotonic() + timeout
-        pending = sum(feeder.deliver(deadline) for feeder in list(self._feeders.values()))
+        pending = self._caretaker.deliver_all(timeout)
         ledger = self.ledger()
         return Flushed(kept=ledger.stored - pending, lost=ledger.lost_total, pending=pending)
 
@@ -230,7 +187,7 @@ class Recorder:
         finally:
             # Also when the store fails: the host gets its sampler back.
             self.is_closed = True
-            self._wake.set()
+            self._caretaker.close()
             assert self.provider is not None
             attach.detach(self.provider)
             logs.detach(self)
@@ -241,14 +198,10 @@ class Recorder:
     def after_fork(self) -> None:
         """In the child: own lock, own thread, own segments, own counts."""
         self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._thread = None
-        self._retired = []
         self.tally.restart()
         for capture in self.captures.values():
             capture.after_fork()
-        if self.captures and not self.is_closed:
-            self._ensure_thread()
+        self._caretaker.after_fork()
 
 
 # The recorder of this process; see `configure`.
@@ -265,6 +218,7 @@ def configure(
     fsync: str | None = None,
     starts: bool | None = None,
     content: Policy | None = None,
+    spill: str | Path | None = None,
 ) -> Recorder:
     """Set up capture for this process; see the parameters for what each answers.
 
@@ -278,6 +232,7 @@ def configure(
         fsync: "1s", "0.1s", "span" or "never": what a power cut may cost.
         starts: journal the start of spans too, so that a span that never ends is data.
         content: "full", "hash", "drop" or callable(key, value): what may be written of prompts and completions.
+        spill: a folder, on another disk, where spans go under overload="spill" while there is no room.
 
     Again with the same arguments it changes nothing; with others it is an error until `close()`.
 
@@ -286,7 +241,7 @@ def configure(
         StoreError: the store cannot be opened.
     """
     global _current
-    settings = _settings(store, provider, forward, forward_all, overload, fsync, starts, content)
+    settings = _settings(store, provider, forward, forward_all, overload, fsync, starts, content, spill)
     with _configuring:
         if _current is not None and not _current.is_closed:
             if _current.settings.is_same(settings):
@@ -309,6 +264,11 @@ def current_or_default() -> Recorder:
     return current() or configure()
 
 
+def _ledger_of_current() -> Ledger | None:
+    recorder = current()
+    return None if recorder is None else recorder.ledger()
+
+
 def forget(recorder: Recorder) -> None:
     """Make room for another `configure()`."""
     global _current
@@ -325,6 +285,7 @@ def _settings(
     fsync: str | None,
     starts: bool | None,
     content: Policy | None,
+    spill: str | Path | None = None,
 ) -> Settings:
     said = environment()
     chosen = store if store is not None else said.get("store")
@@ -345,7 +306,12 @@ def _settings(
         fsync=fsync,
         starts=starts,
         content=check_policy(content if content is not None else said.get("content") or "full"),
+        spill=_folder(spill if spill is not None else said.get("spill")),
     )
+
+
+def _folder(spill: str | Path | None) -> str | None:
+    return None if spill is None else os.path.abspath(os.path.expanduser(str(spill).removeprefix("disk:")))
 
 
 def _absolute(store: str | Store | None) -> str | Store:

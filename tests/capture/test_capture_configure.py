@@ -70,6 +70,22 @@ def test_limits_that_the_user_set_stay(
     assert row["experiment_id"] == exp.id
 
 
+def test_a_refused_configure_sets_no_provider(run_python: Run) -> None:
+    """A bad argument is found before a provider is built and made global."""
+    lines = ok(
+        run_python("""
+from opentelemetry import trace
+import otel_research as otr
+for bad in ({"forward": "zipkin"}, {"store": "dsk:x"}, {"fsync": "2s"}):
+    try:
+        otr.configure(**bad)
+    except otr.ConfigurationError:
+        print(type(trace.get_tracer_provider()).__name__)
+""")
+    )
+    assert lines == ["ProxyTracerProvider"] * 3
+
+
 def test_the_global_sdk_provider_is_extended(run_python: Run) -> None:
     """A provider that the program has set is used as it is: its processors stay, in their order."""
     lines = ok(

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from subprocess import CompletedProcess
 
+import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_research as otr
@@ -60,7 +61,8 @@ def test_ids_are_valid_and_distinct() -> None:
     assert made.is_trace_id_random() is True
 
 
-def test_a_forked_child_makes_other_ids_than_its_parent() -> None:
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_makes_other_ids_than_its_parent(wait_for: Callable[[int], None]) -> None:
     """The generator's state is not shared over a fork."""
     made = otr.ExperimentIdGenerator()
     read, write = os.pipe()
@@ -68,7 +70,7 @@ def test_a_forked_child_makes_other_ids_than_its_parent() -> None:
     if child == 0:
         os.write(write, made.generate_trace_id().to_bytes(16, "big"))
         os._exit(0)
-    os.waitpid(child, 0)
+    wait_for(child)
     theirs = int.from_bytes(os.read(read, 16), "big")
     os.close(read)
     os.close(write)

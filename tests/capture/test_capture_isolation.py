@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 
 import otel_research as otr
 
@@ -184,6 +186,21 @@ def test_a_context_without_a_scope_follows_its_open_parent(host: Any) -> None:
     ]
 
 
+def test_an_open_parent_whose_tags_were_evicted_still_leads(host: Any) -> None:
+    """Under a limit of one attribute the parent carries no tag; its child finds the experiment all the same."""
+    narrow = TracerProvider(span_limits=SpanLimits(max_span_attributes=1), shutdown_on_exit=False)
+    narrow.add_span_processor(otr.ExperimentSpanProcessor(host.recorder))
+    with otr.experiment("evicted") as exp:
+        with exp.arm("a"):
+            parent = narrow.get_tracer("x").start_span("parent")
+            parent.set_attribute("mine", 1)
+        bare = trace.set_span_in_context(parent, otel_context.Context())
+        host.tracer.start_span("child", context=bare).end()
+        parent.end()
+    rows = exp.spans().filter(pl.col("name") == "child").select("condition", "experiment_source").collect().rows()
+    assert rows == [("a", "parent")]
+
+
 def test_a_context_without_anything_falls_back_to_the_process(host: Any) -> None:
     """An empty context belongs to the process-wide experiment, and to none where there is none."""
     host.tracer.start_span("nowhere", context=otel_context.Context()).end()
@@ -250,39 +267,45 @@ def test_only_one_of_many_threads_stops_it(host: Any) -> None:
     assert exp.spans().collect().height == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("how", ["falls out of the block", "leaves at once", "ends normally"])
-def test_a_forked_child_records_and_does_not_stop_its_parents_experiment(disk_host: Any, how: str) -> None:
+def test_a_forked_child_records_and_does_not_stop_its_parents_experiment(
+    disk_host: Any, wait_for: Callable[[int], None], how: str
+) -> None:
     """A child's spans are in the experiment; however it ends, the parent goes on and stops it."""
     child = None
-    with otr.experiment("forked") as exp:
-        disk_host.tracer.start_span("before").end()
-        child = os.fork()
-        if child == 0:
-            disk_host.tracer.start_span("child").end()
-            if how == "leaves at once":
-                os._exit(0)
-        else:
-            os.waitpid(child, 0)
-            assert otr.get_experiment(exp.id).state == "running"
-            disk_host.tracer.start_span("after").end()
-    if child == 0:
-        if how == "ends normally":
+    try:
+        with otr.experiment("forked") as exp:
+            disk_host.tracer.start_span("before").end()
+            child = os.fork()
+            if child == 0:
+                disk_host.tracer.start_span("child").end()
+                if how == "leaves at once":
+                    os._exit(0)
+            else:
+                wait_for(child)
+                assert otr.get_experiment(exp.id).state == "running"
+                disk_host.tracer.start_span("after").end()
+        if child == 0 and how == "ends normally":
             disk_host.recorder.close()
-        os._exit(0)
+    finally:
+        if child == 0:
+            os._exit(0)
     assert names(exp) == ["before", "child", "after"]
     assert exp.state == "stopped"
     assert exp.ledger().is_balanced
     assert exp.ledger().stored == 3
 
 
-def test_a_span_open_across_a_fork_is_stored_once(disk_host: Any) -> None:
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_span_open_across_a_fork_is_stored_once(disk_host: Any, wait_for: Callable[[int], None]) -> None:
     """Both processes end it; the experiment has it once and counts the copy as a duplicate."""
     exp = otr.start_experiment("open across")
     with disk_host.tracer.start_as_current_span("open"):
         child = os.fork()
     if child == 0:
         os._exit(0)
-    os.waitpid(child, 0)
+    wait_for(child)
     otr.stop_experiment(exp)
     assert names(exp) == ["open"]
     assert exp.ledger().duplicates == 1

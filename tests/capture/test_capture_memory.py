@@ -25,7 +25,7 @@ def test_a_closed_recorder_is_garbage(tmp_path: Path, store: str) -> None:
     recorder = otr.configure(store=url, provider=provider, forward=InMemorySpanExporter())
     with otr.experiment("over") as exp:
         tracer.start_span("s").end()
-    thread = recorder._thread
+    thread = recorder._caretaker._thread
     gone = [weakref.ref(recorder), weakref.ref(recorder.captures[exp.id]), weakref.ref(exp)]
     recorder.close()
     assert thread is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +80,14 @@ def test_pieces_by_hand_and_configure_on_one_provider(is_before: bool) -> None:
     with recording(provider=provider) as (recorder, _):
         if not is_before:
             provider.add_span_processor(otr.ExperimentSpanProcessor(recorder))
-        with otr.experiment("both") as exp:
-            for _ in range(10):
+        with otr.experiment("both") as exp, exp.trial(item="q"):
+            for _ in range(8):
                 provider.get_tracer("x").start_span("s").end()
+        with otr.experiment("with a rule", event_filter=lambda span: True):
+            provider.get_tracer("x").start_span("s").end()
         provider.get_tracer("x").start_span("dropped outside").end()
         told = recorder.ledger()
-    assert exp.spans().collect().height == 10
+    assert exp.spans().collect().height == 9
     assert (told.started, told.ended, told.stored, told.outside) == (10, 10, 10, 0)
     assert (by_hand.recorder is None) or is_before
 
@@ -238,7 +241,8 @@ def test_an_export_that_fails_says_failure(caplog: pytest.LogCaptureFixture) -> 
     assert exporter.ledger().lost == {"store_error": 1, "shut_down": 1}
 
 
-def test_the_exporter_in_a_forked_child(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_exporter_in_a_forked_child(tmp_path: Path, wait_for: Callable[[int], None]) -> None:
     """A child writes to a segment of its own: both processes' spans are stored."""
     provider, exporter = pipeline(f"disk:{tmp_path}", SimpleSpanProcessor, ID)
     provider.get_tracer("x").start_span("before").end()
@@ -247,7 +251,7 @@ def test_the_exporter_in_a_forked_child(tmp_path: Path) -> None:
         provider.get_tracer("x").start_span("child").end()
         exporter.force_flush()
         os._exit(0)
-    os.waitpid(child, 0)
+    wait_for(child)
     provider.get_tracer("x").start_span("after").end()
     exporter.force_flush()
     store = DiskStore(tmp_path)

@@ -58,6 +58,7 @@ def test_one_block_object_gives_an_experiment_each_time(host: Any) -> None:
     assert [exp.spans().collect().height for exp in (first, second, third)] == [0, 1, 1]
 
     barrier = threading.Barrier(4)
+    all_even_left = threading.Event()
     found: list[otr.Experiment] = []
 
     def enter(number: int) -> None:
@@ -65,16 +66,20 @@ def test_one_block_object_gives_an_experiment_each_time(host: Any) -> None:
             barrier.wait()
             host.tracer.start_span(str(number)).end()
             barrier.wait()
-            # Leave in another order than entered.
-            time.sleep(0.02 * (number % 2))
+            # Half of them leave; the others' experiments must still be theirs.
+            if number % 2:
+                all_even_left.wait(10)
+                host.tracer.start_span(str(number)).end()
         found.append(exp)
+        if len(found) == 2:
+            all_even_left.set()
 
     threads = [threading.Thread(target=enter, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(exp.spans().collect().height for exp in found) == [1, 1, 1, 1]
+    assert [exp.spans().collect().height for exp in found] == [1, 1, 2, 2]
     assert {exp.state for exp in found} == {"stopped"}
 
 

@@ -120,9 +120,9 @@ def test_a_processor_without_source_is_only_suspected() -> None:
 
 def test_a_canary_that_is_lost_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command ends with 1 and says what became of the span."""
-    from otel_research.capture.experiment import ExperimentCapture
+    from otel_research.capture.processor import ExperimentSpanProcessor
 
-    monkeypatch.setattr(ExperimentCapture, "end", lambda *_: None)
+    monkeypatch.setattr(ExperimentSpanProcessor, "on_end", lambda *_: None)
     result = run("doctor", "--json")
     told = json.loads(result.output)
     assert result.exit_code == 1

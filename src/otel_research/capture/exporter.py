@@ -232,7 +232,7 @@ def _payload(span: ReadableSpan, experiment_id: str, scope: int, resource: int) 
     """The end record of an exported span, read through its public properties."""
     view, attributes = PublicView(span), dict(span.attributes or {})
     origin = encode_origin(view, _labels(experiment_id, attributes), scope, resource, None)
-    return encode_end(origin, view, None, 1.0, attributes)
+    return encode_end(origin, view, None, 1.0, attributes, attributes)
 
 
 def _labels(experiment_id: str, attributes: dict[str, Any]) -> msgspec.Raw:

@@ -40,6 +40,9 @@ class Ledger:
     errors: Mapping[str, int] = field(default_factory=dict)
     """Errors that were swallowed and cost no span, by where they happened."""
 
+    overhead: Mapping[str, Any] = field(default_factory=dict)
+    """What observing cost, measured in the run: `hooks_us_per_span`, beside `bare_span_us`; see `capture.overhead`."""
+
     @property
     def lost_total(self) -> int:
         """All losses, whatever the reason."""
@@ -53,7 +56,12 @@ class Ledger:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {**asdict(self), "lost": dict(self.lost), "errors": dict(self.errors)}
+        return {
+            **asdict(self),
+            "lost": dict(self.lost),
+            "errors": dict(self.errors),
+            "overhead": dict(self.overhead),
+        }
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{number} {reason}" for reason, number in self.lost.items())
@@ -63,15 +71,22 @@ class Ledger:
 def total(ledgers: Iterable[Ledger]) -> Ledger:
     """The sum of several ledgers."""
     sums: dict[str, Any] = {item.name: 0 for item in fields(Ledger)}
-    sums["lost"], sums["errors"] = {}, {}
+    sums["lost"], sums["errors"], sums["overhead"] = {}, {}, {}
     for ledger in ledgers:
         for name, value in ledger.to_dict().items():
-            if name in ("lost", "errors"):
+            if name == "overhead":
+                sums[name] = better(sums[name], value)
+            elif name in ("lost", "errors"):
                 for reason, number in value.items():
                     sums[name][reason] = sums[name].get(reason, 0) + number
             else:
                 sums[name] += value
     return Ledger(**sums)
+
+
+def better(first: Mapping[str, Any], second: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The measurement of overhead that rests on more spans."""
+    return second if second.get("spans_timed", 0) > first.get("spans_timed", 0) else first
 
 
 class Tally:
@@ -81,11 +96,14 @@ class Tally:
         # Protects the counts: an increment is a read and a write.
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
+        self.version = 0
+        """Grows with every count: a copy of an older version is out of date."""
 
     def add(self, name: str, number: int = 1) -> None:
         """Count something."""
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + number
+            self.version += 1
 
     def __getitem__(self, name: str) -> int:
         return self._counts.get(name, 0)

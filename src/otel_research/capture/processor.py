@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from time import monotonic_ns
+from typing import Any, Protocol, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace.propagation import _SPAN_KEY
 
+from otel_research import context as research_context
 from otel_research.capture import overhead, registry
 from otel_research.capture.ledger import Tally
-from otel_research.capture.registry import open_spans, running, scope_of
+from otel_research.capture.registry import current, open_spans, resolve, running, scope_of
 from otel_research.capture.view import attributes_of
+from otel_research.context import NEW_TRIAL, SCOPE_KEY
+from otel_research.journal.log import MANY
+from otel_research.spans.record import encode_msgpack
 
 _logger = logging.getLogger("otel_research")
 
@@ -37,24 +43,80 @@ class ExperimentSpanProcessor(SpanProcessor):
         self.recorder = recorder
         self._has_logged = False
 
+    # The two hooks write out in one piece what is usual (a span that is kept as it is, on an SDK
+    # whose fields `view` has checked), because calls are what a hook costs: `docs/performance.md`.
+    # What is not usual goes to `ExperimentCapture.start` and `.end`, which do the same for any
+    # span; `tests/capture/test_hot_path.py` holds both to the same bytes.
+
     def on_start(self, span: Span, parent_context: Context | None = None, *, is_watched: bool = False) -> None:
         """Resolve the experiment, tag the span if no sampler of ours did, journal the start."""
         if not running:
             return
         try:
-            if not (span._context[1] & overhead.MASK or is_watched):  # type: ignore[index]
+            context: Any = span._context
+            if not (context[1] & overhead.MASK or is_watched):
                 overhead.starts.watch(self.on_start, span, parent_context)
                 return
-            scope = scope_of(parent_context)
-            if scope is not None:
-                capture = running.get(scope.experiment_id)
-                if capture is not None:
-                    capture.start(span, scope)
-        except Exception as error:
-            self._swallow("on_start", error)
+            here: Any = current() if parent_context is None else parent_context
+            scope = here.get(SCOPE_KEY)
+            if scope is None:
+                scope = scope_of(here) if _SPAN_KEY in here else research_context._process_scope
+                if scope is None:
+                    return
+            capture = running.get(scope.experiment_id)
+            if capture is None:
+                return
+            if not capture.is_plain or scope.trial_id == NEW_TRIAL:
+                capture.start(span, scope)
+                return
+            key = (context[0], context[1])
+            bounded: Any = span._attributes
+            attributes = bounded._dict
+            tags, labels = scope.tags_and_labels
+            if (
+                key in open_spans
+                or "experiment.id" in attributes
+                or "session.id" in attributes
+                or bounded.max_value_len is not None
+                or (bounded.maxlen is not None and len(attributes) + len(tags) > bounded.maxlen)
+            ):
+                capture.start(span, scope)
+                return
+            numbers = capture.numbers.get(id(span._instrumentation_scope))
+            if numbers is None:
+                numbers = capture.define(span)
+            parent = span._parent
+            origin = encode_msgpack(
+                (
+                    context[0].to_bytes(16, "big"),
+                    context[1].to_bytes(8, "big"),
+                    None if parent is None else parent[1].to_bytes(8, "big"),
+                    labels,
+                    numbers[0],
+                    numbers[1],
+                    span._kind._value_,
+                    span._start_time,
+                    monotonic_ns(),
+                    context[3] & 1,
+                )
+            )
+            if capture.journals_starts:
+                log = capture.log
+                written = log.shaped(attributes) if len(attributes) > MANY else attributes
+                payload = origin + encode_msgpack((span._name, written))
+                try:
+                    log.append_start(payload)
+                except OSError as error:
+                    capture.start_without_room(payload, error)
+            open_spans[key] = (capture, scope, origin)
+            # The SDK's own way to set attributes cleans each value again: most of what tagging would cost.
+            attributes.update(tags)
+        except Exception:
+            self._start_with_care(span, parent_context)
 
     def on_end(self, span: ReadableSpan, *, is_watched: bool = False) -> None:
         """Journal the span, or count it."""
+        entry = None
         try:
             context: Any = span._context
             if not (context[1] & overhead.MASK or is_watched):
@@ -63,10 +125,50 @@ class ExperimentSpanProcessor(SpanProcessor):
             entry = open_spans.pop((context[0], context[1]), None)
             if entry is None:
                 self._end_unknown(span)
-            else:
-                entry[0].end(span, entry[1], entry[2])
+                return
+            capture, _, origin = entry
+            events, links, bounded = cast(Any, span._events), cast(Any, span._links), cast(Any, span._attributes)
+            if not capture.is_plain or events._dq or links._dq or events.dropped or links.dropped or bounded.dropped:
+                capture.end(span, origin)
+                return
+            attributes, status, log = bounded._dict, span._status, capture.log
+            payload = origin + encode_msgpack(
+                (
+                    span._name,
+                    log.shaped(attributes) if len(attributes) > MANY else attributes,
+                    span._end_time,
+                    monotonic_ns(),
+                    status._status_code._value_,
+                    status._description,
+                    1.0,
+                )
+            )
+            try:
+                log.append_end(payload)
+            except OSError as error:
+                capture.end_without_room(payload, error)
         except Exception as error:
-            self._swallow("on_end", error)
+            self._end_with_care(span, entry, error)
+
+    def _start_with_care(self, span: Span, parent_context: Context | None) -> None:
+        """The short way could not take it: once more, looking at every field."""
+        try:
+            scope = resolve(parent_context)
+            capture = None if scope is None else running.get(scope.experiment_id)
+            if capture is not None and scope is not None:
+                capture.start(span, scope)
+        except Exception as error:
+            self._swallow("on_start", error)
+
+    def _end_with_care(self, span: ReadableSpan, entry: registry.Entry | None, error: Exception) -> None:
+        try:
+            if entry is None:
+                raise error
+            entry[0].end(span, entry[2])
+        except Exception as second:
+            self._swallow("on_end", second)
+            if entry is not None:
+                entry[0].lose(entry[2], "error")
 
     def _end_unknown(self, span: ReadableSpan) -> None:
         """A span outside any experiment, or one that was open when this process was forked."""
@@ -74,7 +176,7 @@ class ExperimentSpanProcessor(SpanProcessor):
         entry = None if context is None else registry.inherited.pop((context.trace_id, context.span_id), None)
         if entry is not None:
             entry[0].tally.add("inherited")
-            entry[0].end(span, entry[1], entry[2])
+            entry[0].end(span, entry[2])
         elif self.recorder is not None and "experiment.id" not in attributes_of(span):
             self.recorder.tally.add("outside")
 

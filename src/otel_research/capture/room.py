@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Literal
 
-from otel_research.errors import ConfigurationError, StoreFull
-from otel_research.journal.log import Log
+from otel_research.errors import ConfigurationError, StoreError, StoreFull
+from otel_research.journal.frame import END, START
+from otel_research.journal.log import NO_ROOM, Log
+from otel_research.spans.record import key_of
 
 Overload = Literal["block", "spill", "refuse", "raise"]
 POLICIES: tuple[Overload, ...] = ("block", "spill", "refuse", "raise")
 
 WAIT_SECONDS = 30.0
-"""How long `block` waits for room, once; after that it refuses until there is room again."""
+"""How long `block` waits for room; after that it refuses until there is room again."""
 _POLL_SECONDS = 0.05
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _logger = logging.getLogger("otel_research")
 
@@ -42,60 +44,93 @@ class Room:
         *,
         spill: Callable[[], Log] | None = None,
         wait_seconds: float = WAIT_SECONDS,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.log = log
+        self.spilled: Log | None = None
+        """The log in the second place, once something went there."""
         self._policy = policy
-        self._spill = spill
-        self._spilled: Log | None = None
+        self._open_spill = spill
         self._wait_seconds = wait_seconds
-        self._sleep = sleep
-        self._refused_at: int | None = None
-        """Frames appended when the last one was refused: more since then means there was room again."""
+        # Protects what is known of the fullness, and the making of the second log.
+        self._lock = threading.Lock()
+        self._deadline: float | None = None
+        """While there is no room: until when threads wait for it."""
+        self._appended = 0
+        """Frames that the log had taken when it became full: more since then means that there was room again."""
+        self._started_there: set[bytes] = set()
+        self.announced_at_home = 0
+        """Ends that were spilled and whose starts were not."""
         self.failure: OSError | None = None
         """The last error that cost a span; `raise` brings it to the experiment's next call."""
 
-    def without(self, kind: int, payload: bytes, error: OSError | ValueError) -> str | None:
+    def appended(self, kind: int) -> int:
+        """Frames of a kind that were stored, in either place."""
+        return self.log.appended[kind] + (0 if self.spilled is None else self.spilled.appended[kind])
+
+    def without(self, kind: int, payload: bytes, error: OSError) -> str | None:
         """A frame could not be appended: None where it is stored after all, else the reason why not."""
-        error = _as_os_error(error)
-        appended = sum(self.log.appended)
-        is_refusing = self._refused_at is not None and appended <= self._refused_at
-        if self._policy == "spill" and self._spill is not None and self._written_elsewhere(kind, payload):
+        if self._policy == "spill" and self._written_elsewhere(kind, payload):
             return None
-        if self._policy in ("block", "spill") and not is_refusing and self._waited(kind, payload):
+        deadline, is_first = self._full()
+        if self._policy in ("block", "spill") and error.errno in NO_ROOM and self._waited(kind, payload, deadline):
             return None
-        if not is_refusing:
+        self.failure = error
+        if is_first:
             _logger.error(
                 "otel_research cannot store spans: %s. They are counted as lost until there is room; "
                 "free space or choose another store.",
                 error,
             )
-        self._refused_at = appended
-        self.failure = error
-        return "full" if error.errno in _NO_ROOM else "write_error"
+        return _reason(error)
 
-    def _waited(self, kind: int, payload: bytes) -> bool:
-        """Try again until there is room or the time is over; once, then refuse."""
-        deadline = time.monotonic() + self._wait_seconds
+    def _full(self) -> tuple[float, bool]:
+        """(until when to wait, whether this is news)."""
+        with self._lock:
+            appended = sum(self.log.appended)
+            is_first = self._deadline is None or appended > self._appended
+            if is_first:
+                self._deadline, self._appended = time.monotonic() + self._wait_seconds, appended
+            assert self._deadline is not None
+            return self._deadline, is_first
+
+    def _waited(self, kind: int, payload: bytes, deadline: float) -> bool:
+        """Try again until there is room or the time, which all threads share, is over."""
         while time.monotonic() < deadline:
-            self._sleep(_POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)
             try:
                 self.log.append(kind, payload)
-            except (OSError, ValueError):
+            except OSError:
                 continue
             return True
         return False
 
     def _written_elsewhere(self, kind: int, payload: bytes) -> bool:
         try:
-            if self._spilled is None and self._spill is not None:
-                self._spilled = self._spill()
-            if self._spilled is not None:
-                self._spilled.append(kind, payload)
-                return True
-        except (OSError, ValueError):
-            pass
-        return False
+            with self._lock:
+                if self.spilled is None and self._open_spill is not None:
+                    spilled = self._open_spill()
+                    # The numbers in the payload mean what they mean at home.
+                    spilled.adopt(self.log)
+                    self.spilled = spilled
+                    _logger.warning("otel_research: there is no room, so spans go to the second place for a while.")
+            if self.spilled is None:
+                return False
+            self.spilled.catch_up(self.log)
+            self.spilled.append(kind, payload)
+            self._note_spilled(kind, payload)
+        except (OSError, StoreError):
+            return False
+        return True
+
+    def _note_spilled(self, kind: int, payload: bytes) -> None:
+        if kind == START:
+            self._started_there.add(key_of(payload))
+        elif kind == END:
+            try:
+                self._started_there.remove(key_of(payload))
+            except KeyError:
+                with self._lock:
+                    self.announced_at_home += 1
 
     def check(self) -> None:
         """Under `raise`: the experiment's next call of ours tells that a span was lost."""
@@ -103,6 +138,17 @@ class Room:
         if self._policy == "raise" and failure is not None:
             raise StoreFull(f"a span could not be stored: {failure}. Free space or choose another store.") from failure
 
+    def after_fork(self) -> None:
+        """In the child: nothing is known yet, and the lock may be held by a thread that is gone."""
+        self._lock = threading.Lock()
+        self._deadline, self._appended = None, 0
+        self._started_there, self.announced_at_home = set(), 0
+        self.failure = None
+        if self.spilled is not None:
+            self.spilled.after_fork()
 
-def _as_os_error(error: OSError | ValueError) -> OSError:
-    return error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
+
+def _reason(error: OSError) -> str:
+    if error.errno in NO_ROOM:
+        return "full"
+    return "too_large" if error.errno == errno.EMSGSIZE else "write_error"

@@ -20,6 +20,10 @@ from otel_research.journal.reader import frames
 from otel_research.journal.segment import Segment
 from otel_research.journal.writer import Writer, this_writer
 
+IS_ONE_AT_A_TIME: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether the interpreter runs one thread at a time."""
+MANY = 8
+"""For more attributes than these a number stands for all their keys."""
 SMALLEST = 1 << 20
 LARGEST = 64 << 20
 pack = HEADER.pack
@@ -29,12 +33,15 @@ _LEAST = 64 << 10
 """The smallest segment, for a disk that is almost full."""
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says when there is no room."""
+_PAUSE = 0.02
+"""Seconds between two attempts to open a segment where there is no room."""
 _LONGEST_PAUSE = 60.0
 """Seconds between two attempts to sync on a disk that refuses."""
 
 OpenSegment = Callable[[Writer, int, int], Segment]
 """(writer, index, size) -> a new, empty segment."""
 Closed = Callable[[Segment], None]
+Append = Callable[[bytes], None]
 
 
 class _Nowhere:
@@ -94,12 +101,14 @@ class Log:
         self._lock = threading.Lock()
         # One sync at a time; who waits for it may find its frames durable already.
         self._syncing = threading.Lock()
-        self._segment: Segment = NOWHERE
-        self._current: tuple[Callable[[bytes], Any], Seeds] = (NOWHERE.write, ())
-        """How to write to the current segment: replaced as one, so that no frame gets another segment's seed."""
+        # Only without a GIL: one frame after another.
+        self._appending = threading.Lock()
         self._index = 0
         self._size = self._smallest
         self._synced_at = 0
+        self._refusal: OSError | None = None
+        """Why the last attempt to open a segment failed."""
+        self._next_try = 0.0
         self._is_suspect = False
         self._failed_syncs = 0
         self._next_sync = 0.0
@@ -107,28 +116,48 @@ class Log:
         self.appended = [0] * (max(frame.KINDS) + 1)
         """kind -> frames that `append` has stored, in this process."""
         self.numbers.single = []
+        self._use(NOWHERE)
+
+    def _use(self, segment: Segment) -> None:
+        """Append to this segment from now on."""
+        self._segment = segment
+        self._current: tuple[Callable[[bytes], Any], Seeds] = (segment.write, seeds_of(segment.name))
+        """How to write to it: replaced as one, so that no frame gets another segment's seed."""
+        self._synced_at = 0
+        self.append_start = self._appender(frame.START)
+        self.append_end = self._appender(frame.END)
 
     def append(self, kind: int, payload: bytes) -> None:
-        """Append one frame: the hot path.
+        """Append one frame; `append_start` and `append_end` are the same for their kinds."""
+        self._appender(kind)(payload)
+
+    def _appender(self, kind: int) -> Append:
+        """Appends frames of one kind to the current segment: the hot path.
 
         It takes no lock. With the GIL a mapping's `write` is one step, and so is the addition
         below (no call, hence no switch of threads, between its reading and its writing);
-        `tests/journal/test_threads.py` holds both to it. Without a GIL `_append_locked` stands in.
+        `tests/journal/test_threads.py` holds both to it.
         """
-        write, seeds = self._current
-        try:
-            write(pack(MAGIC, kind, len(payload), crc32(payload, seeds[kind])) + payload)
-        except (ValueError, IndexError):
-            self._append_to_next(kind, payload)
-        self.appended[kind] += 1
+        (write, seeds), appended, otherwise = self._current, self.appended, self._append_to_next
+        seed = seeds[kind]
 
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        _append_unlocked = append
+        def append(payload: bytes) -> None:
+            try:
+                write(pack(MAGIC, kind, len(payload), crc32(payload, seed)) + payload)
+            except ValueError:
+                otherwise(kind, payload)
+            appended[kind] += 1
 
-        def append(self, kind: int, payload: bytes) -> None:
-            """Append one frame, one thread at a time."""
-            with self._lock:
-                self._append_unlocked(kind, payload)
+        return append if IS_ONE_AT_A_TIME else self._alone(append)
+
+    def _alone(self, append: Append) -> Append:
+        """Without a GIL: one thread at a time."""
+
+        def append_alone(payload: bytes) -> None:
+            with self._appending:
+                append(payload)
+
+        return append_alone
 
     def _append_to_next(self, kind: int, payload: bytes) -> None:
         with self._lock:
@@ -137,10 +166,11 @@ class Log:
     def _put(self, kind: int, payload: bytes) -> None:
         """Append to the current segment or to a fresh one; under the lock."""
         write, seeds = self._current
-        if seeds:
-            with contextlib.suppress(ValueError):
-                write(framed(kind, payload, seeds))
-                return
+        with contextlib.suppress(ValueError):
+            write(framed(kind, payload, seeds))
+            return
+        if len(payload) > frame.LARGEST:
+            raise OSError(errno.EMSGSIZE, f"a record of {len(payload)} bytes is more than a frame holds")
         self._roll(len(payload))
         write, seeds = self._current
         write(framed(kind, payload, seeds))
@@ -152,6 +182,20 @@ class Log:
         with other._lock, self._lock:
             self.numbers.adopt(other.numbers)
 
+    def catch_up(self, other: Log) -> None:
+        """Learn what the other log has given numbers to since `adopt`; theirs and ours are the same."""
+        if len(self.numbers.definitions) < len(other.numbers.definitions):
+            with other._lock, self._lock:
+                fresh = other.numbers.definitions[len(self.numbers.definitions) :]
+                self.numbers.adopt(other.numbers)
+                for payload in fresh:
+                    self._put_definition(payload)
+
+    def introduce(self, name: str, tags: tuple[str, ...]) -> None:
+        """Before the first frame: whose spans these are. Every segment begins with it."""
+        with self._lock:
+            self.numbers.define(self, "experiment", name, None, list(tags))
+
     def number_of(self, subject: Any, what: str, name: str, version: str | None, attributes: Any) -> int:
         """The number that stands for a scope or resource object; defines it on first sight."""
         with self._lock:
@@ -159,14 +203,18 @@ class Log:
                 self._put_definition(self.numbers.define(subject, what, name, version, attributes))
             return self.numbers.known[id(subject)]
 
-    def shaped(self, attributes: Mapping[str, Any]) -> list[Any] | None:
-        """[number of the keys, *values]: what is written instead of many keys; None: write them out."""
+    def shaped(self, attributes: Mapping[str, Any]) -> Any:
+        """[number of the keys, *values]: what is written for many attributes; themselves if their keys get no number."""
         keys = (*attributes,)
         try:
             number = self.numbers.shapes[keys]
         except KeyError:
             number = self._shape(keys)
-        return None if number is None else [number, *attributes.values()]
+        return attributes if number is None else [number, *attributes.values()]
+
+    def shaped_if_many(self, attributes: Mapping[str, Any]) -> Any:
+        """The same, for few attributes themselves."""
+        return self.shaped(attributes) if len(attributes) > MANY else attributes
 
     def _shape(self, keys: tuple[str, ...]) -> int | None:
         with self._lock:
@@ -185,8 +233,6 @@ class Log:
         """Write second copies, away from the first: one damaged place orphans no span. Under the lock."""
         copies, self.numbers.single = self.numbers.single, []
         write, seeds = self._current
-        if not seeds:
-            return
         for payload in copies:
             # A copy is not worth a new segment: that one begins with all of them.
             with contextlib.suppress(OSError, ValueError):
@@ -216,14 +262,24 @@ class Log:
     def _take(self, fresh: Segment) -> None:
         """Make a segment the current one."""
         self.numbers.single = list(self.numbers.definitions)
-        self._segment = fresh
-        self._current = (fresh.write, seeds_of(fresh.name))
+        self._use(fresh)
         self._index += 1
         self._size = min(self._size * 4, self._largest)
-        self._synced_at = 0
 
     def _opened(self, room: int) -> Segment:
-        """The next segment: as large as planned, else as large as there is room for."""
+        """The next segment; after a failure not tried again for a moment, however many spans come."""
+        if self._refusal is not None and time.monotonic() < self._next_try:
+            raise self._refusal
+        try:
+            fresh = self._largest_that_fits(room)
+        except OSError as error:
+            self._refusal, self._next_try = error, time.monotonic() + _PAUSE
+            raise
+        self._refusal = None
+        return fresh
+
+    def _largest_that_fits(self, room: int) -> Segment:
+        """A segment as large as planned, else as large as there is room for."""
         sizes = sorted({max(size, room) for size in (self._size, self._smallest, _LEAST)}, reverse=True)
         for size in sizes[:-1]:
             try:
@@ -241,15 +297,18 @@ class Log:
         """End the current segment, so that it can be sealed; the next frame opens another."""
         with self._lock:
             self._repeat_definitions()
-            previous, self._segment = self._segment, NOWHERE
-            self._current = (NOWHERE.write, ())
-            self._synced_at = 0
+            previous = self._segment
+            self._use(NOWHERE)
         self._let_go(previous)
 
     @property
     def is_growing(self) -> bool:
         """Whether the last segment still takes frames."""
         return self._segment is not NOWHERE
+
+    def is_growing_in(self, segment: str) -> bool:
+        """Whether the segment with this name still takes frames."""
+        return self._segment.name == segment
 
     def after_fork(self) -> None:
         """In the child: the segment is the parent's; ours comes with the first frame."""

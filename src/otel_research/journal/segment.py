@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from otel_research.journal.frame import HEADER, HEADER_SIZE, MAGIC, preamble
+from otel_research.journal.held import HeldFile
 
 MAPPABLE = frozenset({"ext2", "ext3", "ext4", "xfs", "tmpfs"})
 """File systems where a fallocated mapping can be written without a SIGBUS; others are written by system call."""
@@ -30,15 +31,15 @@ class Segment(Protocol):
     def write(self, data: bytes, /) -> Any:
         """Append a frame. `ValueError`: it does not fit, or the segment takes no more. `OSError`: it is as it was."""
 
+    def sync(self) -> None:
+        """Make what was written survive a power cut."""
+
     @property
     def at(self) -> int:
         """Where the next frame goes."""
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes that were written."""
-
-    def sync(self) -> None:
-        """Make what was written survive a power cut."""
 
     def close(self) -> int:
         """From now on `write` raises; where the last frame ends. What was written can still be read."""
@@ -115,48 +116,40 @@ class MappedSegment(_Mapped):
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
-        # Protects the handle: it must not be closed, and its number given away, under a running sync.
-        self._syncing = threading.Lock()
-        self._is_open = True
-        self._file = _create(path)
+        self._held = HeldFile(path)
         try:
             # A sparse mapping on a full disk dies with SIGBUS: take the blocks now, or fail now.
-            os.posix_fallocate(self._file, 0, size)
-            super().__init__(path.stem, size, mmap.mmap(self._file, size))
+            os.posix_fallocate(self._held.number, 0, size)
+            super().__init__(path.stem, size, mmap.mmap(self._held.number, size))
         except OSError:
-            os.close(self._file)
-            path.unlink(missing_ok=True)
+            self._held.discard()
             raise
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut."""
+        self._held.sync()
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes that were written."""
         return self.mapping[start:end]
 
-    def sync(self) -> None:
-        """fdatasync: on Linux it writes back the mapping's dirty pages too, without the GIL."""
-        with self._syncing:
-            if self._is_open:
-                os.fdatasync(self._file)
-
     def finish(self) -> None:
-        """Unmap, cut off the unused blocks and make the rest durable."""
-        self._cut(self.close(), is_durable=True)
+        """Make durable, cut off the unused blocks, unmap."""
+        try:
+            self._held.finish(self.close(), self.read)
+        finally:
+            self.mapping.close()
 
     def forsake(self, end: int) -> None:
         """Keep what was durable; the rest has been written again elsewhere."""
         self.close()
-        self._cut(end, is_durable=False)
-
-    def _cut(self, end: int, *, is_durable: bool) -> None:
-        with self._syncing:
-            self.mapping.close()
-            self._is_open = False
-            _cut_and_close(self._file, end, is_durable=is_durable)
+        self._held.forsake(end)
+        self.mapping.close()
 
     def abandon(self) -> None:
         """Close our handles; the parent goes on writing."""
         self.mapping.close()
-        os.close(self._file)
+        self._held.abandon()
 
 
 class WrittenSegment:
@@ -169,16 +162,16 @@ class WrittenSegment:
         self.at = 0
         # Protects the position: one frame after another, each whole.
         self._lock = threading.Lock()
-        # Protects the handle: it must not be closed, and its number given away, under a running sync.
-        self._syncing = threading.Lock()
-        self._is_open = True
-        self._file = _create(path)
+        self._held = HeldFile(path)
         try:
             self._append(preamble(self.name))
         except OSError:
-            os.close(self._file)
-            path.unlink(missing_ok=True)
+            self._held.discard()
             raise
+
+    def sync(self) -> None:
+        """Make what was written survive a power cut."""
+        self._held.sync()
 
     def write(self, data: bytes, /) -> None:
         """Append a frame; a short write is finished or taken back."""
@@ -191,25 +184,19 @@ class WrittenSegment:
         done = 0
         try:
             while done < len(data):
-                written = os.pwrite(self._file, data[done:], self.at + done)
+                written = os.pwrite(self._held.number, data[done:], self.at + done)
                 if written == 0:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
                 done += written
         except OSError:
             # A short write must not look like a frame with a hole behind it.
-            os.ftruncate(self._file, self.at)
+            os.ftruncate(self._held.number, self.at)
             raise
         self.at += done
 
     def read(self, start: int, end: int) -> bytes:
         """Bytes that were written."""
-        return os.pread(self._file, end - start, start)
-
-    def sync(self) -> None:
-        """fdatasync."""
-        with self._syncing:
-            if self._is_open:
-                os.fdatasync(self._file)
+        return os.pread(self._held.number, end - start, start)
 
     def close(self) -> int:
         """From now on `write` raises; where the last frame ends."""
@@ -219,21 +206,16 @@ class WrittenSegment:
 
     def finish(self) -> None:
         """Make durable and close."""
-        self._close(None, is_durable=True)
+        self._held.finish(self.close(), self.read)
 
     def forsake(self, end: int) -> None:
         """Keep what was durable; the rest has been written again elsewhere."""
-        self._close(end, is_durable=False)
-
-    def _close(self, end: int | None, *, is_durable: bool) -> None:
-        at = self.close()
-        with self._syncing:
-            self._is_open = False
-            _cut_and_close(self._file, at if end is None else end, is_durable=is_durable)
+        self.close()
+        self._held.forsake(end)
 
     def abandon(self) -> None:
         """Close our handle; the parent goes on writing."""
-        os.close(self._file)
+        self._held.abandon()
 
 
 def open_file_segment(path: Path, size: int) -> Segment:
@@ -241,19 +223,6 @@ def open_file_segment(path: Path, size: int) -> Segment:
     if file_system(path.parent) in MAPPABLE:
         return MappedSegment(path, size)
     return WrittenSegment(path, size)
-
-
-def _create(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-
-def _cut_and_close(file: int, end: int, *, is_durable: bool) -> None:
-    try:
-        os.ftruncate(file, end)
-        if is_durable:
-            os.fdatasync(file)
-    finally:
-        os.close(file)
 
 
 def file_system(folder: Path) -> str:

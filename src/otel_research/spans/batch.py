@@ -10,6 +10,7 @@ from otel_research.spans.record import (
     KINDS,
     STATUSES,
     Definition,
+    Labels,
     SpanRecord,
     as_text,
     as_time,
@@ -29,10 +30,14 @@ class Definitions:
     def __init__(self) -> None:
         self._by_number: dict[int, Definition] = {}
         self._json: dict[int, str | None] = {}
+        self.experiment = _EMPTY
+        """Name and tags of the experiment, which its labels do not repeat."""
 
     def learn(self, definition: Definition) -> None:
         """Remember a definition; the copies that a segment repeats are equal."""
         self._by_number[definition.number] = definition
+        if definition.what == "experiment":
+            self.experiment = definition
 
     def get(self, number: int) -> Definition:
         """The definition, or an empty one where its frames were damaged: the span is data all the same."""
@@ -56,6 +61,31 @@ class Definitions:
         number, *found = attributes
         keys = self.get(number).attributes or [f"?{place}" for place in range(len(found))]
         return dict(zip(keys, found, strict=True))
+
+    def tagged(self, attributes: Any, labels: Labels) -> Any:
+        """A start's attributes with the experiment's tags, which are put on the span after its start is written."""
+        mapping = self.mapping(attributes)
+        if mapping is None:
+            mapping = {}
+        if not isinstance(mapping, dict) or "experiment.id" in mapping:
+            return mapping
+        return {**mapping, **{key: value for key, value in self._tags(labels).items() if key not in mapping}}
+
+    def _tags(self, labels: Labels) -> dict[str, Any]:
+        """The attributes that `context.Scope.attributes` gives."""
+        tags = {
+            "experiment.id": labels.experiment_id,
+            "experiment.name": self.experiment.name or None,
+            "experiment.condition": labels.condition,
+            "experiment.tags": self.experiment.attributes or None,
+            "experiment.trial.id": labels.trial_id,
+            "experiment.item.id": labels.item_id,
+            "experiment.repetition": labels.repetition,
+            "experiment.aside": labels.aside,
+            "session.id": labels.session_id,
+            **{f"experiment.factor.{name}": level for name, level in (labels.factors or {}).items()},
+        }
+        return {key: value for key, value in tags.items() if value is not None}
 
 
 def to_frame(records: Iterable[tuple[SpanRecord, Definitions]], last_seen_ns: int | None = None) -> pl.DataFrame:
@@ -88,6 +118,8 @@ def _row(
     labels = origin.labels
     scope = definitions.get(origin.scope)
     parent = origin.parent_span_id
+    is_start = state.end_ns is None
+    attributes = definitions.tagged(state.attributes, labels) if is_start else definitions.mapping(state.attributes)
     return (
         labels.experiment_id,
         labels.condition,
@@ -108,14 +140,14 @@ def _row(
         None if state.end_ns is None else as_time(state.end_ns),
         origin.mono_start_ns,
         state.mono_end_ns,
-        last_seen_ns if state.end_ns is None else None,
+        last_seen_ns if is_start else None,
         STATUSES[state.status],
         state.status_message,
         scope.name,
         scope.version,
         definitions.attributes_json(origin.resource),
         bool(origin.is_sampled),
-        _as_json(definitions.mapping(state.attributes)) or "{}",
+        _as_json(attributes) or "{}",
         _as_json(state.events, events_as_json),
         _as_json(state.links, links_as_json),
         *(state.dropped or (0, 0, 0)),

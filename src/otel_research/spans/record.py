@@ -1,11 +1,10 @@
 """One span on its way in: the msgpack payload of a journal frame.
 
-A payload is an array of two: the *origin* (what is known when a span starts: its ids, the
+A payload has two parts, each a msgpack array: the *origin* (what is known when a span starts: its ids, the
 experiment's labels, its start) and the *state* (name and attributes; for an end also time,
 status, events, links). The origin is encoded once, when the span starts, and used again for its
-end, so every frame stands alone. This is the hot path: it runs on the user's thread for every span.
-It reads the SDK span through its fields where `capture.view` has checked that they hold what the
-public properties return, and through a `PublicView` otherwise.
+end, so every frame stands alone. The usual span is encoded by `capture.processor` itself, to the
+same bytes; the functions here take any.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Definition(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a number stands for: a scope, a resource or a shape (the keys of an attribute mapping)."""
+    """What a number stands for: a scope, a resource, a shape (the keys of an attribute mapping) or the experiment."""
 
     number: int
     what: str
@@ -94,22 +93,33 @@ def _fallback(value: Any) -> Any:
 
 
 encode_msgpack = msgspec.msgpack.Encoder(enc_hook=_fallback).encode
-decode_span = msgspec.msgpack.Decoder(SpanRecord).decode
+_decode_pair = msgspec.msgpack.Decoder(SpanRecord).decode
 decode_definition = msgspec.msgpack.Decoder(Definition).decode
 
 # What msgpack raises for a value that it cannot hold (a huge integer, a lone surrogate, a foreign object)
 # or for a mapping that another thread changes meanwhile.
 _REFUSED = (OverflowError, UnicodeEncodeError, TypeError, ValueError, RecursionError, RuntimeError)
 
+# The origin is an array of ten (one byte) that begins with the ids: `bin 8`, two bytes before the data.
+_TRACE = slice(3, 19)
+_SPAN = slice(21, 29)
 _PAIR = b"\x92"
-"""msgpack's array of two; the origin (an array of ten, one byte) begins with the ids, `bin 8` with two bytes each."""
-_TRACE = slice(4, 20)
-_SPAN = slice(22, 30)
+"""msgpack's array of two, which a payload is without its first byte: two writes less on the hot path."""
+
+
+def decode_span(payload: bytes) -> SpanRecord:
+    """The record that a start or end frame holds."""
+    return _decode_pair(_PAIR + payload)
 
 
 def key_of(payload: bytes) -> bytes:
     """Trace id and span id of an encoded record or origin, without decoding the rest."""
     return payload[_TRACE] + payload[_SPAN]
+
+
+def ids_of(payload: bytes) -> tuple[int, int]:
+    """The same as the SDK's integers."""
+    return int.from_bytes(payload[_TRACE], "big"), int.from_bytes(payload[_SPAN], "big")
 
 
 def encode_left_out(reason: str, origin: bytes) -> bytes:
@@ -127,7 +137,7 @@ def encode_origin(span: Any, labels: msgspec.Raw, scope: int, resource: int, mon
     """The first part of a payload, from an SDK span (or a `PublicView` of one)."""
     context = span._context
     parent = span._parent
-    return _PAIR + encode_msgpack(
+    return encode_msgpack(
         (
             context[0].to_bytes(16, "big"),
             context[1].to_bytes(8, "big"),
@@ -144,13 +154,12 @@ def encode_origin(span: Any, labels: msgspec.Raw, scope: int, resource: int, mon
 
 
 def encode_start(
-    origin: bytes, span: Any, attributes: Mapping[str, Any] | None, shaped: Any = None, weight: float = 1.0
+    origin: bytes, span: Any, attributes: Mapping[str, Any] | None, written: Any, weight: float = 1.0
 ) -> bytes:
     """The start record of a span: so that one that never ends is data.
 
-    `shaped` is what is written for the attributes, if not they themselves: (number of a shape, *values).
+    `written` is what stands for the attributes: they themselves, or [number of their keys, *values].
     """
-    written = attributes if shaped is None else shaped
     try:
         if weight == 1.0:
             return origin + encode_msgpack((span._name, written))
@@ -165,15 +174,15 @@ def encode_end(
     mono_end_ns: int | None,
     weight: float | None,
     attributes: Mapping[str, Any] | None,
-    shaped: Any = None,
+    written: Any,
 ) -> bytes:
-    """The end record of an SDK span (`ReadableSpan`, or a `PublicView` of one)."""
+    """The end record of an ended span; `written` as for a start."""
     status = span._status
     events = span._events
     links = span._links
     fields: tuple[Any, ...] = (
         span._name,
-        attributes if shaped is None else shaped,
+        written,
         span._end_time,
         mono_end_ns,
         status._status_code._value_,

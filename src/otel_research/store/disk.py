@@ -15,6 +15,8 @@ at most the fsync interval.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -50,7 +52,9 @@ class DiskStore(DiskCatalogue):
         self._tails: dict[tuple[str, str], tuple[int, WriterTail]] = {}
         # Protects the cached tails: one reader refreshes at a time.
         self._reading = threading.Lock()
-        self._logs: dict[str, Log] = {}
+        self._logs: dict[str, list[Log]] = {}
+        self._taken_over: set[str] = set()
+        """Writers of segments that were brought here from a second place: complete."""
 
     def __repr__(self) -> str:
         return f"DiskStore({str(self.root)!r})"
@@ -72,14 +76,37 @@ class DiskStore(DiskCatalogue):
 
         def open_segment(writer: Writer, index: int, size: int) -> Segment:
             if not journal.parent.exists() and index > 0:
-                raise StoreError(f"the folder {journal.parent} was removed while the experiment ran.")
+                raise OSError(errno.ENOENT, "the experiment's folder was removed while it ran", str(journal.parent))
             journal.mkdir(parents=True, exist_ok=True)
             return open_file_segment(journal / segment_name(writer.name, index), size)
 
         log = Log(open_segment, on_rolled=on_rolled or _finish)
         if not is_quarantine:
-            self._logs[experiment_id] = log
+            self._logs.setdefault(experiment_id, []).append(log)
         return log
+
+    def seal_off(self, experiment_id: str) -> None:
+        """No more frames in the current segments of this process."""
+        for log in self._logs.get(experiment_id, ()):
+            log.roll()
+
+    def take_over(self, experiment_id: str, other: DiskStore) -> None:
+        """Bring home the segments that went to a second place, as far as there is room for them."""
+        for files in segment_files(other.folder(experiment_id) / "journal").values():
+            for file in files:
+                if other._is_growing(experiment_id, file):
+                    continue
+                home = self.folder(experiment_id) / "journal" / file.path.name
+                try:
+                    home.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(home, file.path.read_bytes())
+                except OSError:
+                    return
+                self._taken_over.add(file.writer)
+                file.path.unlink(missing_ok=True)
+        other.delete(experiment_id)
+        with contextlib.suppress(OSError):
+            other.folder(experiment_id).rmdir()
 
     def append(self, batch: pa.RecordBatch, /) -> None:
         """Store a batch as Parquet under the hash of its content; the same batch again changes nothing."""
@@ -107,18 +134,25 @@ class DiskStore(DiskCatalogue):
 
         `is_over`: this process's open spans will not be waited for and become interrupted.
         """
-        log = self._logs.get(experiment_id)
-        if log is not None:
-            log.roll()
-        own = log.writer.name if log is not None else None
+        self.seal_off(experiment_id)
+        own = self._own_writers(experiment_id)
         folder = self.folder(experiment_id)
         seal.seal(
             folder,
-            is_growing=lambda file: file.writer != own and not _is_gone(file),
-            is_final=lambda writer: is_over if writer == own else True,
+            is_growing=lambda file: self._is_growing(experiment_id, file),
+            is_final=lambda writer: is_over if writer in own else True,
         )
         if is_over:
             seal.check_distinct(folder, self._sealed(experiment_id))
+
+    def _own_writers(self, experiment_id: str) -> set[str]:
+        return {log.writer.name for log in self._logs.get(experiment_id, ())} | self._taken_over
+
+    def _is_growing(self, experiment_id: str, file: SegmentFile) -> bool:
+        """Whether more frames may come: of this process's segments one, of others' all while the process lives."""
+        if file.writer in self._own_writers(experiment_id):
+            return any(log.is_growing_in(file.name) for log in self._logs.get(experiment_id, ()))
+        return not _is_gone(file)
 
     # -- the way out --------------------------------------------------------------------
 
@@ -227,6 +261,10 @@ class DiskStore(DiskCatalogue):
         self._is_closed = True
         self._tails.clear()
         self._logs.clear()
+
+    def after_fork(self) -> None:
+        """In the child: a reader in the parent may hold the lock. The logs' own forks are their captures'."""
+        self._reading = threading.Lock()
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -45,6 +51,38 @@ def create_whole(path: Path, data: bytes) -> bool:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return True
+
+
+# Protects what the lock of the file protects between the threads of this process.
+_threads = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _threads
+    _threads = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """The block runs in one thread of one process at a time, where the file system has locks.
+
+    A record lock: unlike `flock` it is not shared with a child that is forked meanwhile.
+    """
+    if not folder.is_dir() or fcntl is None:
+        yield
+        return
+    with _threads:
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.lockf(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
 
 def sync_file(path: Path) -> None:

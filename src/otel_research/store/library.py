@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from otel_research.context import environment
 from otel_research.errors import ExperimentRunning
 from otel_research.experiments import ExperimentRecord, has_tag
 from otel_research.store import rows
@@ -16,6 +17,9 @@ from otel_research.store.urls import open_store
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from otel_research.journal.log import Log
+    from otel_research.journal.reader import Counts
 
 
 class Library:
@@ -26,6 +30,11 @@ class Library:
         self.journal = self._journal(local_root)
         """Where spans are journaled: the store itself, or a local disk that feeds it."""
         self.catalogue: Catalogue = self.store if isinstance(self.store, Catalogue) else self._local(local_root)
+        self.spill: Journaled | None = None
+        """A second place, where spans go while there is no room in the first; part of every reading."""
+        told = environment().get("spill")
+        if told is not None:
+            self.spill_to(Path(told))
 
     def _journal(self, local_root: Path | None) -> Journaled:
         return self.store if isinstance(self.store, Journaled) else self._local(local_root)
@@ -75,9 +84,9 @@ class Library:
 
     def _mended(self, record: ExperimentRecord) -> ExperimentRecord:
         """A running experiment whose every process is dead has crashed: say so, seal what it left."""
-        if record.state != "running" or self.journal.has_live_writer(record.id) or not self._is_abandoned(record):
+        if record.state != "running" or self._has_live_writer(record.id) or not self._is_abandoned(record):
             return record
-        self.journal.seal(record.id, is_over=True)
+        self.seal(record.id)
         crashed = msgspec.structs.replace(record, state="stopped", ended_by="crash", stopped_ns=self._last_ns(record))
         self.catalogue.put_experiment(crashed)
         return crashed
@@ -95,15 +104,69 @@ class Library:
         found = self.scan(record.id).select(pl.max_horizontal("start_ns", "end_ns").max()).collect().item()
         return int(found) if found is not None else time.time_ns()
 
+    # -- the journal and what was spilled from it, as one ---------------------------------
+
+    def spill_to(self, root: Path | None) -> None:
+        """Use a folder as the second place. None: what was said before, and for a memory store the default folder."""
+        from otel_research.store.disk import DiskStore, default_root
+
+        if root is not None:
+            self.spill = DiskStore(root)
+        elif self.spill is None and not isinstance(self.journal, DiskStore):
+            self.spill = DiskStore(default_root())
+
+    def open_spill(self, experiment_id: str) -> Log:
+        """A log in the second place."""
+        assert self.spill is not None
+        return self.spill.open_log(experiment_id)
+
+    def after_fork(self) -> None:
+        """In the child: locks may be held by threads that are gone."""
+        for place in {id(place): place for place in (self.store, self.journal, self.spill)}.values():
+            forked = getattr(place, "after_fork", None)
+            if callable(forked):
+                forked()
+
+    def _places(self, experiment_id: str) -> list[Any]:
+        spill: Any = self.spill
+        has_spilled = spill is not None and (spill.root / experiment_id / "journal").exists()
+        return [self.journal, spill] if has_spilled else [self.journal]
+
+    def _has_live_writer(self, experiment_id: str) -> bool:
+        return any(place.has_live_writer(experiment_id) for place in self._places(experiment_id))
+
+    def seal(self, experiment_id: str, *, is_over: bool = True) -> None:
+        """Turn what is journaled into columns; what was spilled comes home first, if there is room."""
+        from otel_research.store.disk import DiskStore
+
+        places = self._places(experiment_id)
+        for place in places[1:]:
+            # Its open spans end at home, or never.
+            place.seal_off(experiment_id)
+            if isinstance(self.journal, DiskStore):
+                self.journal.take_over(experiment_id, place)
+        for place in places:
+            place.seal(experiment_id, is_over=is_over)
+
+    def counts(self, experiment_id: str) -> Counts:
+        """What all frames tell."""
+        from otel_research.journal.reader import Counts
+
+        total = Counts()
+        for place in self._places(experiment_id):
+            total.add(place.counts(experiment_id)[0])
+        return total
+
     def scan(self, experiment_id: str) -> pl.LazyFrame:
-        """The experiment's stored rows, those included that a remote store does not have yet."""
-        stored = self.store.scan(experiment_id)
-        if not self.is_fed:
-            return stored
+        """The experiment's stored rows: also those spilled, and those that a remote store does not have yet."""
         import polars as pl
 
-        journaled = self.journal.scan(experiment_id)  # type: ignore[attr-defined]
-        return rows.once(pl.concat([rows.as_stored(stored), rows.as_stored(journaled)]))
+        elsewhere = [self.journal, *self._places(experiment_id)[1:]] if self.is_fed else self._places(experiment_id)[1:]
+        stored = self.store.scan(experiment_id)
+        if not elsewhere:
+            return stored
+        frames = [stored, *(place.scan(experiment_id) for place in elsewhere)]
+        return rows.once(pl.concat([rows.as_stored(frame) for frame in frames]))
 
     def delete(self, record: ExperimentRecord) -> None:
         """Forget an experiment: rows and record."""

@@ -38,6 +38,12 @@ class _Held:
         self.is_over = False
         self.ledgers: dict[str, dict[str, Any]] = {}
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        frames = sum(buffer.segment.size for buffer in list(self.segments))
+        return frames + self.tail.size + sum(int(frame.estimated_size()) for frame in list(self.appended))
+
 
 class MemoryStore:
     """A store for short runs and tests."""
@@ -61,8 +67,8 @@ class MemoryStore:
 
     @property
     def size(self) -> int:
-        """Bytes of frames held."""
-        return sum(buffer.segment.size for held in self._held.values() for buffer in held.segments)
+        """Bytes held: frames, and rows that frames became or that were appended."""
+        return sum(held.size for held in list(self._held.values()))
 
     def open_log(self, experiment_id: str, on_rolled: Closed | None = None, *, is_quarantine: bool = False) -> Log:
         """The frames of this process for one experiment; a quarantine's frames are counted and let go."""
@@ -152,6 +158,10 @@ class MemoryStore:
 
     def _of(self, experiment_id: str) -> _Held:
         return self._held.setdefault(check_id(experiment_id), _Held())
+
+    def after_fork(self) -> None:
+        """In the child: a reader in the parent may hold the lock."""
+        self._lock = threading.RLock()
 
     def _check_open(self) -> None:
         if self._is_closed:

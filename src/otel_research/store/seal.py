@@ -18,7 +18,7 @@ import msgspec
 
 from otel_research.journal.reader import Counts
 from otel_research.store import manifest, rows
-from otel_research.store.files import replacing
+from otel_research.store.files import one_at_a_time, replacing
 from otel_research.store.manifest import Manifest, Sealed
 from otel_research.store.tail import SegmentFile, WriterTail, segment_files
 
@@ -44,6 +44,14 @@ def seal(
     `is_growing` says which segments are still written to; `is_final(writer)` whether the
     writer's open spans will never end, so that they become interrupted rows.
     """
+    with one_at_a_time(folder):
+        _seal_all(folder, is_growing, is_final, step)
+    return manifest.latest(folder / "manifest")
+
+
+def _seal_all(
+    folder: Path, is_growing: Callable[[SegmentFile], bool], is_final: Callable[[str], bool], step: Step
+) -> None:
     for writer, files in segment_files(folder / "journal").items():
         current = manifest.latest(folder / "manifest")
         done = current.names()
@@ -61,7 +69,6 @@ def seal(
                 is_last_final=len(complete) == _remaining(files, done) and is_final(writer),
                 step=step,
             )
-    return manifest.latest(folder / "manifest")
 
 
 def _remaining(files: list[SegmentFile], done: set[str]) -> int:

@@ -143,6 +143,11 @@ class WriterTail:
             self._frames = [pl.concat(self._frames, rechunk=False)]
         return self._frames[0] if self._frames else _nothing()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the rows held."""
+        return sum(int(frame.estimated_size()) for frame in list(self._frames))
+
     def interrupted(self) -> pl.DataFrame:
         """Rows of the spans that have not ended: only meaningful once the writer is gone."""
         if not self.open_count:

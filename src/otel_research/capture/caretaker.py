@@ -1,0 +1,162 @@
+"""What is due in the background: durability, the counts that frames do not tell, deliveries.
+
+Never on a span's way. One daemon thread per recorder; a forked child gets one of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+from otel_research.capture import registry
+from otel_research.capture.experiment import ExperimentCapture
+from otel_research.capture.feed import Feeder
+from otel_research.capture.ledger import Tally
+from otel_research.journal.segment import Segment
+from otel_research.store.library import Library
+
+FSYNC_SECONDS = {"1s": 1.0, "0.1s": 0.1, "span": 1.0, "never": None}
+"""Policy -> seconds between two syncs."""
+
+_logger = logging.getLogger("otel_research")
+
+
+@dataclass
+class Charge:
+    """An experiment in the caretaker's care."""
+
+    capture: ExperimentCapture
+    library: Library
+    feeder: Feeder | None
+    saved: int = 0
+    """The version of its tally that is kept beside its frames."""
+
+
+class Caretaker:
+    """Tends the captures of one recorder; whatever fails is counted in `tally` and logged."""
+
+    def __init__(self, fsync: str, tally: Tally) -> None:
+        interval = FSYNC_SECONDS[fsync]
+        self._is_syncing = interval is not None
+        self._interval = interval or 1.0
+        self._tally = tally
+        # Replaced as a whole, so that the thread may walk it without a lock.
+        self._charges: dict[str, Charge] = {}
+        self._is_child = False
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._retired: list[Segment] = []
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_over = False
+
+    def take(self, capture: ExperimentCapture, library: Library) -> None:
+        """Tend an experiment from now on."""
+        feeder = Feeder(capture.experiment_id, library) if library.is_fed else None
+        self._charges = {**self._charges, capture.experiment_id: Charge(capture, library, feeder)}
+        self._ensure_thread()
+
+    def retire(self, segment: Segment) -> None:
+        """A full segment: made durable and cut in the background, not on the span's way."""
+        self._retired.append(segment)
+        self._wake.set()
+
+    # -- durability ---------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Make everything captured so far survive a power cut."""
+        for charge in list(self._charges.values()):
+            charge.capture.sync()
+        self._finish_retired()
+
+    def _finish_retired(self) -> None:
+        while self._retired:
+            try:
+                segment = self._retired.pop()
+            except IndexError:  # another thread finishes them too
+                return
+            try:
+                segment.finish()
+            except OSError as error:
+                self._tally.add("error:finish")
+                _logger.error("otel_research: %s could not be made durable at first: %s", segment.name, error)
+
+    # -- deliveries ---------------------------------------------------------------------
+
+    def deliver(self, experiment_id: str) -> None:
+        """Bring what is journaled to a store that is fed; nothing to do for the others."""
+        charge = self._charges.get(experiment_id)
+        if charge is not None and charge.feeder is not None:
+            charge.feeder.deliver()
+
+    def deliver_all(self, timeout: float) -> int:
+        """The same for all, within `timeout` seconds; how many spans are still to be delivered."""
+        deadline = time.monotonic() + timeout
+        return sum(charge.feeder.deliver(deadline) for charge in list(self._charges.values()) if charge.feeder)
+
+    # -- the thread ---------------------------------------------------------------------
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name="otel-research", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        wake = self._wake
+        while not self._is_over:
+            wake.wait(self._interval)
+            wake.clear()
+            try:
+                self._tend()
+            except Exception as error:
+                self._tally.add("error:background")
+                _logger.warning("otel_research: the background thread goes on after an error: %s", error)
+
+    def _tend(self) -> None:
+        if self._is_syncing:
+            self.sync()
+        else:
+            self._finish_retired()
+        for charge in list(self._charges.values()):
+            self._save_counts(charge)
+            if self._is_child:
+                self._follow_the_parent(charge)
+            if charge.feeder is not None:
+                charge.feeder.deliver()
+
+    def _save_counts(self, charge: Charge) -> None:
+        """Losses and errors must be known also of a process that leaves without a word."""
+        capture, version = charge.capture, charge.capture.tally.version
+        if charge.saved != version:
+            charge.library.journal.put_ledger(capture.experiment_id, capture.log.writer.name, capture.told())
+            charge.saved = version
+
+    def _follow_the_parent(self, charge: Charge) -> None:
+        """In a forked child the experiment is the parent's to stop; what ends after that is late here too."""
+        capture = charge.capture
+        if not capture.is_stopped and charge.library.catalogue.get_experiment(capture.experiment_id).state != "running":
+            registry.running.pop(capture.experiment_id, None)
+            capture.stop()
+
+    # -- the end ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._is_over = True
+        self._wake.set()
+
+    def after_fork(self) -> None:
+        """In the child: own thread, own counts; what was full is the parent's to finish."""
+        is_over = self._is_over
+        self._start_over()
+        self._is_over, self._is_child = is_over, True
+        for experiment_id, charge in self._charges.items():
+            charge.library.after_fork()
+            charge.saved = 0
+            if charge.feeder is not None:
+                charge.feeder = Feeder(experiment_id, charge.library)
+        if self._charges and not is_over:
+            self._ensure_thread()
