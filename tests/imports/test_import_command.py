@@ -184,3 +184,19 @@ def test_reprice_names_what_is_wrong(store: str, arms: otr.Experiment, words: tu
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_show_says_how_far_the_spans_were_understood(store: str, tmp_path: Path) -> None:
+    """Findings, unknown keys, the price table and what it does not price, as JSON and as text."""
+    unknown = {"gen_ai.request.model": "gpt-99", "acme.tenant": "x", "gen_ai.usage.total_tokens": 7}
+    run(store, "import", str(written(tmp_path / "a.jsonl", line(span(0), span(1, **unknown)))))
+    told = json.loads(run(store, "show", "a", "--json").stdout)
+    assert told["unmapped"] == {"acme.tenant": 1}
+    assert [(row["model"], row["calls"]) for row in told["unpriced"]] == [("gpt-99", 1)]
+    assert "total_mismatch" in [finding["code"] for finding in told["findings"]]
+    text = " ".join(run(store, "show", "a").stdout.split())
+    assert told["prices"] in text
+    assert "1 call of gpt-99" in text
+    assert "acme.tenant" in text
+    assert told["prices"] in run(store, "metrics", "a").stdout
+    assert json.loads(run(store, "doctor", "--json").stdout)["unmapped"] == {"acme.tenant": 1}

@@ -136,6 +136,27 @@ def test_an_id_that_cannot_be_one_names_no_folder(tmp_path: Path, store: str, ba
     assert json.loads(exp.spans().collect()["attributes"].item())["experiment.id"] == bad
 
 
+HOSTILE = [
+    {
+        "otel_research.raw": '{"attributes": "no JSON \\"experiment.name\\"", "resource": "[1]", "experiment_id": "../x"}'
+    },
+    {"experiment.id": "ab" * 16, "experiment.name": "../../etc", "experiment.tags": "no list"},
+    {"experiment.id": "ab" * 16, "experiment.name": "\ud800", "experiment.tags": ["\ud800", "ok"]},
+    {"experiment.id": "ab" * 16, "experiment.repetition": 2**70, "gen_ai.usage.input_tokens": 2**70},
+]
+
+
+@pytest.mark.parametrize("attributes", HOSTILE, ids=range(len(HOSTILE)))
+def test_absurd_spans_are_data_too(tmp_path: Path, store: str, attributes: dict[str, Any]) -> None:
+    """Whatever a span says of itself, it is imported once, under a name that can be one, beside its neighbours."""
+    path = written(tmp_path / "a.jsonl", line(span(0, **attributes), span(1), odd="\ud800"))
+    found = otr.import_spans(path, store=store)
+    assert sum(exp.spans().collect().height for exp in found) == 2
+    assert {exp.name for exp in found} == {"a"}
+    assert [tag for exp in found for tag in exp.tags] in ([], ["ok"])
+    assert [exp.record for exp in otr.import_spans(path, store=store)] == [exp.record for exp in found]
+
+
 def test_a_recorded_experiment_takes_its_own_export(tmp_path: Path) -> None:
     """What was captured here and comes back from elsewhere is there once; the declaration stays."""
     url = f"disk:{tmp_path / 'store'}"

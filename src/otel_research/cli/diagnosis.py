@@ -155,20 +155,9 @@ def limits(used: Recorder) -> dict[str, int | None]:
 
 def unmapped(library: Library) -> dict[str, int]:
     """Keys of model calls and agents in this store that no dialect understands, with how many spans have them."""
-    import polars as pl
+    from otel_research import semconv
 
-    from otel_research.formats import flat
-    from otel_research.semconv import dialects
-
-    known = dialects.attribute_keys()
-    understood = tuple(start for dialect in dialects.DIALECTS for start in dialect.known)
-    counts: dict[str, int] = {}
-    for batch in flat.batches(library.store.scan().filter(pl.col("dialect").is_not_null()).select("attributes")):
-        for text in batch["attributes"]:
-            for key in flat.decode(text):
-                if key not in known and not key.startswith(understood):
-                    counts[key] = counts.get(key, 0) + 1
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+    return dict(semconv.unmapped(library.store.scan()).rows())
 
 
 def disk(used: Recorder) -> dict[str, Any]:

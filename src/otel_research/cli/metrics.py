@@ -47,6 +47,10 @@ def command(
     from otel_research.report.terminal import metrics_block
 
     console().print(metrics_block(described(opened.record), opened.ledger().to_dict(), blocks))
+    if any(block.get("cost") for block in blocks.values()):
+        from otel_research.pricing import default
+
+        click.echo(f"prices: {default().provenance}")
 
 
 def _label(key: object) -> str:

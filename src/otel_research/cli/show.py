@@ -22,10 +22,12 @@ def command(experiment: str, store: str | None, as_json: bool) -> None:
     ID is an id, the beginning of one, or a name (then the newest with that name).
     """
     opened = experiment_of(store, experiment)
+    spans = opened.spans()
     shown = {
         "experiment": described(opened.record),
         "ledger": opened.ledger().to_dict(),
-        "conditions": counts(opened.spans()),
+        "conditions": counts(spans),
+        **understanding(spans),
     }
     if as_json:
         print_json(shown)
@@ -33,6 +35,20 @@ def command(experiment: str, store: str | None, as_json: bool) -> None:
     from otel_research.report.terminal import experiment_block
 
     console().print(experiment_block(shown))
+
+
+def understanding(spans: pl.LazyFrame) -> dict[str, Any]:
+    """How far the spans were understood: findings, keys that no dialect knows, prices and calls without one."""
+    from dataclasses import asdict
+
+    from otel_research import pricing, semconv
+
+    return {
+        "findings": [asdict(finding) for finding in semconv.findings(spans)],
+        "unmapped": dict(semconv.unmapped(spans).rows()),
+        "prices": pricing.default().provenance,
+        "unpriced": pricing.unpriced(spans).to_dicts(),
+    }
 
 
 def counts(spans: pl.LazyFrame) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -12,7 +13,6 @@ import polars as pl
 from otel_research.errors import ConfigurationError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_name
 from otel_research.handle import Experiment, content_hash
-from otel_research.spans import values
 from otel_research.spans.schema import IDENTITY
 from otel_research.store.library import Library
 
@@ -61,8 +61,8 @@ class Share:
             self._learn_name(rows)
 
     def _learn_resource(self, text: str | None) -> None:
-        found = values.from_json(text) if text else None
-        if isinstance(found, dict) and found and found not in self._resources:
+        found = _object(text)
+        if found and found not in self._resources:
             self._resources = [*self._resources, found][:_MOST_RESOURCES]
 
     def _learn_name(self, rows: pl.DataFrame) -> None:
@@ -71,11 +71,10 @@ class Share:
         if told.is_empty():
             return
         self._is_named = True
-        attributes = values.from_json(told["attributes"].item())
-        try:
+        attributes = _object(told["attributes"].item())
+        # What cannot be a name or a tag (a path, text that UTF-8 cannot hold) stays in the spans.
+        with suppress(ConfigurationError):
             self._name = check_name(attributes.get("experiment.name"))
-        except ConfigurationError:
-            return
         tags = attributes.get("experiment.tags")
         self._tags = tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
@@ -139,6 +138,15 @@ def _record(library: Library, experiment_id: str) -> ExperimentRecord | None:
         return library.get(experiment_id)
     except UnknownExperiment:
         return None
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """A JSON object as it is written, so that it can be written again; anything else says nothing."""
+    try:
+        found = msgspec.json.decode(text or "{}")
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _count(library: Library, experiment_id: str) -> int:

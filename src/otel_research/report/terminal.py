@@ -99,7 +99,29 @@ def experiment_block(shown: Mapping[str, Any]) -> Group:
     for name, value in facts:
         if value not in (None, (), [], {}, ""):
             table.add_row(_plain(name, "dim"), _plain(_words(value)))
-    return Group(_title(experiment), captured(shown["ledger"]), table, "", _counts_table(shown["conditions"]))
+    parts: list[RenderableType] = [
+        _title(experiment),
+        captured(shown["ledger"]),
+        table,
+        "",
+        _counts_table(shown["conditions"]),
+    ]
+    return Group(*parts, "", *_understanding(shown))
+
+
+def _understanding(shown: Mapping[str, Any]) -> Iterable[Text]:
+    """What is to be known before the numbers are quoted: doubts about the spans, prices, calls without one."""
+    marks = {"error": ("✗", "bold red"), "warning": ("!", "yellow"), "info": ("·", "dim")}
+    for finding in shown["findings"]:
+        mark, style = marks[finding["severity"]]
+        yield _plain(f"{mark} {finding['text']}", style)
+    if shown["unmapped"]:
+        first = ", ".join(list(shown["unmapped"])[:5])
+        yield _plain(f"· {len(shown['unmapped'])} attribute keys are in no dialect ({first}); they are kept", "dim")
+    for row in shown["unpriced"]:
+        calls = f"{row['calls']:,} {plural('call', row['calls'])} of {row['model'] or 'an unnamed model'}"
+        yield _plain(f"! unpriced: {calls} ({row['reason']})", "yellow")
+    yield _plain(f"prices: {shown['prices']}", "dim")
 
 
 def _environment(environment: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
@@ -109,6 +131,7 @@ def _environment(environment: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     yield "python", environment.get("python")
     yield "platform", environment.get("platform")
     yield "command", environment.get("command")
+    yield "imported from", ", ".join(str(entry["file"]) for entry in environment.get("imported") or ())
 
 
 def _counts_table(conditions: Mapping[str, Mapping[str, Any]]) -> Table:
