@@ -185,3 +185,26 @@ def test_a_calculator_shows_its_numbers(result: dict[str, Any], value: Any, expe
     text = shown(terminal.metrics_block(result["experiment"], result["ledger"], blocks))
     (line,) = [line for line in text.splitlines() if line.startswith("mine")]
     assert line.split(None, 1)[1].strip() == expected
+
+
+def test_a_command_to_copy_is_never_cut(
+    result: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However narrow the terminal, the three commands stand whole, each in one line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    terminal.show(terminal.end_of_run(result))
+    commands = [line for line in capsys.readouterr().out.splitlines() if "otel-research" in line and "--store" in line]
+    assert len(commands) == 3
+    assert all(line.rstrip().endswith("--store 'disk:/out/a store'") for line in commands)
+
+
+def test_worse_counts_its_interval_in_the_direction_of_the_word() -> None:
+    """ "12 % worse [8, 16]": no minus sign that says worse a second time."""
+    from otel_research.report.comparison import _improvement
+
+    effect = {"improvement_pct": -12.0, "unit": "ms", "improvement_ci": {"low": -16.0, "high": -8.0}}
+    assert _improvement(effect) == "12 % worse [8, 16]"
+    assert _improvement({**effect, "improvement_pct": 12.0, "improvement_ci": {"low": -1.0, "high": 25.0}}) == (
+        "12 % better [-1, 25]"
+    )
+    assert _improvement({**effect, "improvement_ci": {"low": None, "high": -8.0}}) == "12 % worse [8, ∞]"

@@ -35,9 +35,9 @@ def command(ctx: click.Context, trials: int, seed: int, out: Path, as_json: bool
     if as_json:
         print_json(result)
     else:
-        from otel_research.report.terminal import console, end_of_run
+        from otel_research.report.terminal import end_of_run, show
 
-        console().print(end_of_run(result))
+        show(end_of_run(result))
     ledger, check = result["ledger"], result["check"]
     if sum(ledger["lost"].values()) or not check["agrees"]:
         ctx.exit(LOST)

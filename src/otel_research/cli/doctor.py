@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from otel_research.cli.options import console, json_option, print_json, store_option
+from otel_research.cli.options import json_option, print_json, store_option
 
 FAILED = 1
 
@@ -25,8 +25,8 @@ def command(ctx: click.Context, store: str | None, as_json: bool) -> None:
     if as_json:
         print_json(told)
     else:
-        from otel_research.report.terminal import doctor_block
+        from otel_research.report.terminal import doctor_block, show
 
-        console().print(doctor_block(told))
+        show(doctor_block(told))
     if not told["ok"]:
         ctx.exit(FAILED)

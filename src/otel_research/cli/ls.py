@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from otel_research.cli.options import console, described, json_option, library, print_json, store_option
+from otel_research.cli.options import described, json_option, library, print_json, store_option
 
 
 @click.command("ls")
@@ -33,6 +33,6 @@ def command(
     if not found:
         click.echo(f"No experiments in {opened.url}" + (" that match." if state or name or tag or study else "."))
         return
-    from otel_research.report.terminal import experiments_table
+    from otel_research.report.terminal import experiments_table, show
 
-    console().print(experiments_table(found, opened.url))
+    show(experiments_table(found, opened.url))

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from otel_research.cli.options import (
-    console,
     described,
     experiment_of,
     json_option,
@@ -44,9 +43,9 @@ def command(
     if as_json:
         print_json(blocks if by else blocks[""])
         return
-    from otel_research.report.terminal import metrics_block
+    from otel_research.report.terminal import metrics_block, show
 
-    console().print(metrics_block(described(opened.record), opened.ledger().to_dict(), blocks))
+    show(metrics_block(described(opened.record), opened.ledger().to_dict(), blocks))
     if any(block.get("cost") for block in blocks.values()):
         from otel_research.pricing import default
 

@@ -12,8 +12,6 @@ import click
 from otel_research.errors import ConfigurationError, UnknownExperiment
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from otel_research import Experiment
     from otel_research.experiments import ExperimentRecord
     from otel_research.store.library import Library
@@ -115,10 +113,3 @@ def _utc(ns: int | None) -> str | None:
 def print_json(value: Any) -> None:
     """One JSON document on standard output. NaN is not JSON, so it would be an error of ours."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str))
-
-
-def console() -> Console:
-    """Where text goes: colour on a terminal, plain elsewhere."""
-    from otel_research.report.terminal import console
-
-    return console()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from otel_research.cli.options import console, described, experiment_of, json_option, print_json, store_option
+from otel_research.cli.options import described, experiment_of, json_option, print_json, store_option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,9 +32,9 @@ def command(experiment: str, store: str | None, as_json: bool) -> None:
     if as_json:
         print_json(shown)
         return
-    from otel_research.report.terminal import experiment_block
+    from otel_research.report.terminal import experiment_block, show
 
-    console().print(experiment_block(shown))
+    show(experiment_block(shown))
 
 
 def understanding(spans: pl.LazyFrame) -> dict[str, Any]:

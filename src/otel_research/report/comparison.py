@@ -103,8 +103,12 @@ def _improvement(effect: Mapping[str, Any]) -> str:
         return ""
     # A rate changes by percentage points; "percent of a percentage" misleads.
     unit = "points" if effect["unit"] == "1" else "%"
-    amount_of = f"{abs(value):.3g} {unit} {'better' if value > 0 else 'worse'}" if value else f"no change ({unit})"
-    return amount_of + interval(effect["improvement_ci"])
+    if not value:
+        return f"no change ({unit})" + interval(effect["improvement_ci"])
+    # The interval counts in the direction that the word names: "12 % worse [8, 16]".
+    sign = 1 if value > 0 else -1
+    bounds = interval(effect["improvement_ci"], sign)
+    return f"{abs(value):.3g} {unit} {'better' if value > 0 else 'worse'}{bounds}"
 
 
 def _size(found: Mapping[str, Any]) -> str:

@@ -30,6 +30,11 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
+def show(block: RenderableType) -> None:
+    """Print a block whole: a command to copy is not cut at the terminal's width."""
+    console().print(block, crop=False)
+
+
 def end_of_run(result: Mapping[str, Any]) -> Group:
     """The block at the end of a run, from `ledger, experiment, conditions, comparison, files`."""
     from rich.console import Group

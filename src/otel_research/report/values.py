@@ -80,10 +80,12 @@ def reason(block: Mapping[str, Any], section: str, field: str) -> str:
 
 
 def interval(found: Mapping[str, Any] | None, scale: float = 1.0) -> str:
-    """An interval behind its estimate; an open bound is infinite; nothing where there is none."""
+    """An interval behind its estimate; an open bound is infinite; a negative scale turns it round; "" for none."""
     if not found:
         return ""
     low, high = found.get("low"), found.get("high")
+    if scale < 0:
+        low, high = high, low
     shown = [
         amount(low * scale) if low is not None else "-∞",
         amount(high * scale) if high is not None else "∞",
