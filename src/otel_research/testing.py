@@ -12,13 +12,15 @@ Needs pytest only where a suite is run; importing it does not.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from otel_research.errors import StoreClosed
@@ -45,6 +47,21 @@ class SequentialIds(IdGenerator):
     def generate_span_id(self) -> int:
         """The next number."""
         return next(self._spans)
+
+
+class SlowBackend(SpanExporter):
+    """An exporter that takes `seconds` for every batch, as a backend far away or in trouble does."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.received = 0
+        """Spans of the batches that it took."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Wait, then take them."""
+        time.sleep(self.seconds)
+        self.received += len(spans)
+        return SpanExportResult.SUCCESS
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from otel_research.errors import ResearchError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("demo", "ls", "show", "metrics", "export", "import", "reprice", "doctor")
+COMMANDS = ("demo", "ls", "show", "metrics", "export", "import", "reprice", "doctor", "selftest")
 """Each is a module of this folder that holds a click command called `command`; `import_` for a word of Python's."""
 
 WRONG_USE = 2
