@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from otel_research.cli.options import console, json_option, print_json
+from otel_research.cli.options import json_option, print_json
 from otel_research.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def command(ctx: click.Context, store: str | None, as_json: bool) -> None:
         print_json(told)
     else:
         from otel_research.report.selftest import selftest_block
+        from otel_research.report.terminal import show
 
-        console().print(selftest_block(told))
+        show(selftest_block(told))
     if not told["ok"]:
         ctx.exit(LOST)
 
