@@ -24,8 +24,8 @@ _LOWER = FLOOR | {"spans"}
 _DATA = _LOWER | {"environment", "semconv", "pricing", "journal", "store", "analysis", "formats"}
 DOOR = frozenset({"recorder", "declare", "lifecycle", "handle", "selection", "trial", "measure", "numbers"})
 """What users hold: single files that belong together and may know each other."""
-_HANDLE = _DATA | DOOR | {"capture", "alerts", "archive", "ingest", "report"}
-EVERYTHING = _HANDLE | {"patterns", "runner", "dashboard", "hooks", "demo", "cli", "testing", "imports", "selftest", ""}
+_HANDLE = _DATA | DOOR | {"capture", "alerts", "archive", "ingest", "report", "runner"}
+EVERYTHING = _HANDLE | {"patterns", "dashboard", "hooks", "demo", "cli", "testing", "imports", "selftest", ""}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(FLOOR, FLOOR),
@@ -44,7 +44,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "report": _DATA,
     **dict.fromkeys(DOOR, _HANDLE),
     "patterns": _HANDLE,
-    "runner": _HANDLE,
+    # It knows an experiment by a protocol, so that `Experiment.run_trials` can be its method.
+    "runner": _DATA | {"report", "trial"},
     "imports": _HANDLE,
     "dashboard": _HANDLE,
     "testing": _HANDLE,

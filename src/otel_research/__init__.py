@@ -59,6 +59,8 @@ from otel_research.numbers import (
     validate,
 )
 from otel_research.recorder import Flushed, Recorder, configure
+from otel_research.runner.designs import Condition, Design, fractional_factorial, full_factorial
+from otel_research.runner.trials import Trials
 from otel_research.selection import Selection
 from otel_research.store.base import Catalogue, Store
 from otel_research.trial import Trial
@@ -69,7 +71,9 @@ __version__ = "0.1.0"
 __all__ = [
     "BudgetExceeded",
     "Catalogue",
+    "Condition",
     "ConfigurationError",
+    "Design",
     "Experiment",
     "ExperimentError",
     "ExperimentExporter",
@@ -92,6 +96,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "Trial",
+    "Trials",
     "UnknownExperiment",
     "__version__",
     "anova",
@@ -103,6 +108,8 @@ __all__ = [
     "errors",
     "experiment",
     "export",
+    "fractional_factorial",
+    "full_factorial",
     "get_experiment",
     "import_spans",
     "interim",

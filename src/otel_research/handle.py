@@ -28,6 +28,7 @@ from otel_research.errors import (
 )
 from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_json, check_label
 from otel_research.recorder import Recorder
+from otel_research.runner.running import RunsTrials
 from otel_research.spans.ordered import in_order
 from otel_research.store.library import Library
 from otel_research.trial import Trial, item_text, repetition_number
@@ -54,7 +55,7 @@ _OWN_ID = r'"experiment\.id":"[0-9a-f]*",?'
 _logger = logging.getLogger("otel_research")
 
 
-class Experiment:
+class Experiment(RunsTrials):
     """One experiment: its record, its spans, and, in the process that runs it, its recording.
 
     The attributes of its record (`id`, `name`, `hypothesis`, `condition`, `tags`, `state`,

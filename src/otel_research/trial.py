@@ -36,6 +36,7 @@ class Trial:
         """Hex text: the trial span's own id; None before the trial is entered, or where the SDK makes no spans."""
         self.span: Span = trace.INVALID_SPAN
         self._token: Any = None
+        self._end_ns: int | None = None
 
     @property
     def item(self) -> str | None:
@@ -61,7 +62,7 @@ class Trial:
         otel_context.detach(self._token)
         if error is not None:
             self._failed_by(error)
-        self.span.end()
+        self.span.end(end_time=self._end_ns)
 
     async def __aenter__(self) -> Trial:
         return self.__enter__()
@@ -78,6 +79,13 @@ class Trial:
     def fail(self, reason: str) -> None:
         """Mark the trial failed: it did not work, as opposed to giving a wrong answer."""
         self._mark(str(reason))
+
+    def cut_off(self, limit: float) -> None:
+        """Mark the trial as not answered within `limit` seconds: it ends there, right-censored in every analysis."""
+        self.span.set_attribute("error.type", "TimeoutError")
+        self._mark(f"TimeoutError: no answer within {limit:g} s")
+        start = getattr(self.span, "start_time", None)
+        self._end_ns = None if start is None else start + round(limit * 1e9)
 
     def _mark(self, reason: str) -> None:
         self.span.set_attributes({"experiment.trial.outcome": "failed", "experiment.trial.failure_reason": reason})

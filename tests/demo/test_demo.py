@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 
-from otel_research.demo.experiment import BASELINE, CANDIDATE, SINGLE, VOTERS, plan_trials
+from otel_research.demo.experiment import BASELINE, CANDIDATE, SINGLE, VOTERS, run_demo
 from otel_research.errors import ConfigurationError
 
 TRIALS = 40
@@ -121,17 +121,18 @@ def test_seed_decides_numbers_and_instrumentation_does_not(ran: Ran, tmp_path: P
     assert numbers(again.result) == numbers(ran.result)
 
 
-def test_arms_are_interleaved_in_a_seeded_order() -> None:
-    """The order is random, the same for the same seed, and never one arm after the other."""
-    plan = plan_trials(200, seed=3)
-    conditions = [trial.condition for trial in plan]
+def test_arms_are_interleaved_in_a_seeded_order(ran: Ran) -> None:
+    """The order is random and recorded, and never one arm after the other."""
+    trials = ran.spans.filter(pl.col("name") == "trial").sort("start_ns")
+    conditions = trials["condition"].to_list()
     changes = sum(one != next_one for one, next_one in itertools.pairwise(conditions))
-    assert plan == plan_trials(200, seed=3) != plan_trials(200, seed=4)
-    assert conditions.count(BASELINE) == conditions.count(CANDIDATE) == 100
-    assert 70 < changes < 130
+    assert conditions.count(BASELINE) == conditions.count(CANDIDATE) == TRIALS // 2
+    assert TRIALS // 3 < changes < TRIALS
+    positions = trials["attributes"].str.json_path_match("$['experiment.trial.position']").cast(pl.Int64)
+    assert sorted(positions) == list(range(TRIALS))
 
 
-def test_too_few_trials_are_refused() -> None:
+def test_too_few_trials_are_refused(tmp_path: Path) -> None:
     """Fewer trials than could be compared are an error that says how many it takes."""
     with pytest.raises(ConfigurationError, match="at least 4"):
-        plan_trials(2, seed=0)
+        run_demo(tmp_path, trials=2, seed=0)

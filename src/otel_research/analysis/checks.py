@@ -91,7 +91,9 @@ def _repeats(a: Arm, b: Arm) -> Iterator[Check]:
         assert arm.table is not None
         units = arm.table.units
         if "repetition" in units.columns and arm.table.unit == "trial":
-            known = units.filter(pl.col("item_id").is_not_null() & pl.col("repetition").is_not_null())
+            # One that was cut off and run again after a crash is one trial.
+            whole = ~pl.col("is_interrupted")
+            known = units.filter(pl.col("item_id").is_not_null() & pl.col("repetition").is_not_null() & whole)
             twice += known.height - known.unique(["experiment_id", "condition", "item_id", "repetition"]).height
     text = f"{twice:,} trials repeat an item's repetition" if twice else "no repetition of an item occurs twice"
     yield Check(name="duplicates", passed=not twice, severity="warning", text=text, value=float(twice))

@@ -12,6 +12,7 @@ import polars as pl
 from otel_research.analysis.notes import lost
 from otel_research.analysis.stats import outliers, proportions, series
 from otel_research.analysis.subject import Subject, included
+from otel_research.analysis.units import is_trial
 from otel_research.errors import NotEnoughData
 from otel_research.spans import schema
 
@@ -125,9 +126,9 @@ def _duplicates(rows: Rows) -> Iterator[Fault]:
     extra = hit.height - hit.unique(list(schema.IDENTITY)).height
     if extra:
         yield Fault("duplicates", "error", f"{extra:,} rows repeat another span", extra, "uniqueness", None, _ids(hit))
-    trials = spans.filter(
-        (pl.col("role") == "trial") & pl.col("item_id").is_not_null() & pl.col("repetition").is_not_null()
-    )
+    # One that was cut off and run again after a crash is one trial.
+    whole = pl.col("status").ne_missing(pl.lit("interrupted"))
+    trials = spans.filter(is_trial() & pl.col("item_id").is_not_null() & pl.col("repetition").is_not_null() & whole)
     key = ["experiment_id", "condition", "item_id", "repetition"]
     twice = trials.filter(pl.struct(key).is_duplicated())
     if twice.height:
@@ -230,7 +231,7 @@ def _drift(rows: Rows) -> Iterator[Fault]:
 
 
 def _balance(rows: Rows) -> Iterator[Fault]:
-    trials = rows.spans.filter((pl.col("role") == "trial") & pl.col("condition").is_not_null())
+    trials = rows.spans.filter(is_trial() & pl.col("condition").is_not_null())
     arms = trials.group_by("condition").agg(n=pl.len(), first=pl.col("start_ns").min(), last=pl.col("start_ns").max())
     arms = arms.sort("condition")
     if arms.height >= 2:

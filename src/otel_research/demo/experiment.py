@@ -8,12 +8,9 @@ from the spans alone and checked against the server's own ledger.
 from __future__ import annotations
 
 import asyncio
-import random
-import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
@@ -52,13 +49,6 @@ class DemoResult(TypedDict):
     """The server's own count beside the experiment's, and whether they agree."""
 
 
-class Trial(NamedTuple):
-    """One planned trial."""
-
-    question: Question
-    condition: str
-
-
 def run_demo(out: Path, *, trials: int = 200, seed: int = 0, progress: bool = True) -> DemoResult:
     """Run the demonstration experiment and export it into the folder `out`.
 
@@ -67,15 +57,17 @@ def run_demo(out: Path, *, trials: int = 200, seed: int = 0, progress: bool = Tr
     """
     import otel_research as otr
 
-    plan = plan_trials(trials, seed)
+    if trials < 4:
+        raise ConfigurationError(f"the demo needs at least 4 trials (2 items under 2 conditions), got {trials}.")
+    count = trials // 2
     out = Path(out).absolute()
     out.mkdir(parents=True, exist_ok=True)
     recorder = otr.configure(store=f"disk:{out / 'store'}")
     try:
         with ModelServer(seed=seed) as server, instrumented() as instrumentation:
-            experiment = _start(plan, seed, instrumentation)
+            experiment = _start(count, seed, instrumentation)
             try:
-                asyncio.run(_run(experiment, plan, server.base_url, seed, progress))
+                asyncio.run(_run(experiment, count, server.base_url, seed, progress))
             finally:
                 experiment = otr.stop_experiment(experiment.id)
             server.ledger.drain()
@@ -84,17 +76,7 @@ def run_demo(out: Path, *, trials: int = 200, seed: int = 0, progress: bool = Tr
         recorder.close()
 
 
-def plan_trials(trials: int, seed: int) -> list[Trial]:
-    """Every item once under each condition, in a seeded random order."""
-    if trials < 4:
-        raise ConfigurationError(f"the demo needs at least 4 trials (2 items under 2 conditions), got {trials}.")
-    plan = [Trial(one, condition) for one in questions(trials // 2, seed) for condition in (BASELINE, CANDIDATE)]
-    # Arms that run one after the other would confuse a drift of the server with an effect.
-    random.Random(f"order|{seed}").shuffle(plan)
-    return plan
-
-
-def _start(plan: list[Trial], seed: int, instrumentation: str) -> otr.Experiment:
+def _start(count: int, seed: int, instrumentation: str) -> otr.Experiment:
     import otel_research as otr
     from otel_research.patterns import EnsembleMetrics
 
@@ -102,7 +84,7 @@ def _start(plan: list[Trial], seed: int, instrumentation: str) -> otr.Experiment
         NAME,
         hypothesis=f"{len(VOTERS)} small models that vote are as accurate as {SINGLE}, and cheaper.",
         tags=("demo", "pattern:ensemble"),
-        sample_size=len(plan) // 2,
+        sample_size=count,
         metadata={
             "baseline": SINGLE,
             "voters": list(VOTERS),
@@ -115,27 +97,21 @@ def _start(plan: list[Trial], seed: int, instrumentation: str) -> otr.Experiment
     )
 
 
-async def _run(experiment: otr.Experiment, plan: list[Trial], base_url: str, seed: int, progress: bool) -> None:
-    """All trials, a few at a time; a trial that fails is data, not an end."""
-    import openai
+async def _run(experiment: otr.Experiment, count: int, base_url: str, seed: int, progress: bool) -> None:
+    """Every question once under each condition, a few at a time; a trial that fails is data, not an end."""
+    import otel_research as otr
 
-    from otel_research.patterns import NoQuorum
-
-    places = asyncio.Semaphore(8)
     async with connect(base_url) as client:
         asks = _conditions(client, seed)
-        with _progress(len(plan), progress) as advance:
 
-            async def one(trial: Trial) -> None:
-                async with places:
-                    # The trial's span has recorded it as failed by the time it gets here.
-                    with suppress(openai.APIError, NoQuorum):
-                        await _trial(experiment, trial, asks[trial.condition])
-                    advance()
+        async def answer(question: Question, condition: otr.Condition) -> None:
+            given = await asks[condition](question)
+            # A wrong answer is a score of 0, not a failure.
+            otr.score("accuracy", float(given == question.answer))
 
-            async with asyncio.TaskGroup() as group:
-                for trial in plan:
-                    group.create_task(one(trial))
+        await experiment.arun_trials(
+            answer, questions(count, seed), conditions=(BASELINE, CANDIDATE), concurrency=8, progress=progress
+        )
 
 
 def _conditions(client: openai.AsyncOpenAI, seed: int) -> dict[str, Ask]:
@@ -153,29 +129,6 @@ def _conditions(client: openai.AsyncOpenAI, seed: int) -> dict[str, Ask]:
         return (await ensemble.predict(question)).answer
 
     return {BASELINE: voter(SINGLE), CANDIDATE: by_vote}
-
-
-async def _trial(experiment: otr.Experiment, planned: Trial, answer: Ask) -> None:
-    """One question under one condition. A wrong answer is a score of 0, not a failure."""
-    question, condition = planned
-    with experiment.activate(), experiment.arm(condition), experiment.trial(item=question.id) as trial:
-        given = await answer(question)
-        trial.score("accuracy", float(given == question.answer))
-
-
-@contextmanager
-def _progress(total: int, is_wanted: bool) -> Iterator[Callable[[], None]]:
-    """A bar on the terminal; silent anywhere else, so that logs and pipes stay clean."""
-    if not is_wanted or not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("trials", total=total)
-        yield lambda: bar.advance(task)
 
 
 def _result(experiment: otr.Experiment, server: ModelServer, out: Path) -> DemoResult:
