@@ -157,6 +157,8 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     """Stop an experiment: wait for its open spans, seal it, keep its ledger.
 
     Spans that end within `timeout` seconds are kept; later ones are quarantined and counted as late.
+    The spans that the caller itself stands in (its current span and those above it) cannot end
+    before this returns: they are not waited for, and a warning says so.
 
     Raises:
         UnknownExperiment: no experiment has that id.

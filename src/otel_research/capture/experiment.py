@@ -17,7 +17,7 @@ from otel_research.capture.rules import KEEP, Rules
 from otel_research.capture.view import PublicView, attributes_of, is_fast
 from otel_research.context import NEW_TRIAL, Scope
 from otel_research.journal.frame import END, LEFT_OUT, START
-from otel_research.journal.log import Log
+from otel_research.journal.log import Log, LogClosed
 from otel_research.spans.record import encode_end, encode_left_out, encode_origin, encode_start, ids_of
 
 OWN_SCOPE = "otel_research"
@@ -83,9 +83,13 @@ class ExperimentCapture:
         given = dict(attributes_of(span))
         view = PublicView(span)
         origin = encode_origin(view, scope.labels, *numbers, monotonic_ns())
+        open_spans[key] = (self, scope, origin)
+        if registry.running.get(self.experiment_id) is not self:
+            # A stop has begun meanwhile and does not wait for this one.
+            del open_spans[key]
+            return
         if self.journals_starts:
             self._journal_start(origin, view, given)
-        open_spans[key] = (self, scope, origin)
         if "experiment.id" not in given:
             span.set_attributes(scope.missing_from(given))
         elif scope.trial_id is not None:
@@ -106,9 +110,15 @@ class ExperimentCapture:
 
     def end(self, span: Any, origin: bytes) -> None:
         """A span of ours has ended: exactly one frame, or one count."""
-        if self.is_stopped:
-            self._take_late(span, origin)
-            return
+        try:
+            if not self.is_stopped:
+                self._end_in_time(span, origin)
+                return
+        except LogClosed:
+            pass  # the stop has overtaken it
+        self._take_late(span, origin)
+
+    def _end_in_time(self, span: Any, origin: bytes) -> None:
         decision = KEEP if self.rules.is_empty else self.rules.decide(span, is_own=_is_own(span))
         if decision.left_out is not None:
             self._leave_out(origin, decision.left_out)
@@ -165,7 +175,6 @@ class ExperimentCapture:
 
     def _leave_out(self, origin: bytes, reason: str) -> None:
         """The rules left it out: a small frame says so, so that the count survives a crash."""
-        self.tally.add(reason)
         payload = encode_left_out(reason, origin)
         try:
             self.log.append(LEFT_OUT, payload)
@@ -173,6 +182,7 @@ class ExperimentCapture:
             if self.room.without(LEFT_OUT, payload, error) is not None:
                 self._note_unframed(origin)
                 self.tally.add(f"unwritten:{reason}")
+        self.tally.add(reason)
 
     def _take_late(self, span: Any, origin: bytes) -> None:
         """After the stop: kept aside, never part of the experiment."""
@@ -203,7 +213,10 @@ class ExperimentCapture:
     @property
     def open_count(self) -> int:
         """Spans of this experiment that this process has started and not ended."""
-        return sum(entry[0] is self for entry in list(registry.open_spans.values()))
+        return len(self._open_keys())
+
+    def _open_keys(self) -> set[tuple[int, int]]:
+        return {key for key, entry in list(open_spans.items()) if entry[0] is self}
 
     def ledger(self) -> Ledger:
         """What became of this process's spans of the experiment."""
@@ -231,10 +244,9 @@ class ExperimentCapture:
     def told(self) -> dict[str, Any]:
         """The ledger with what frames do not tell: kept beside them, for `accounts`."""
         tally = self.tally
-        mine = [key for key, entry in list(open_spans.items()) if entry[0] is self]
         return {
             **self.ledger().to_dict(),
-            "unseen_starts": sum(map(self._is_unseen, mine)),
+            "unseen_starts": sum(map(self._is_unseen, self._open_keys())),
             "unseen_ends": tally["unseen_ends"],
             "unwritten": tally.under("unwritten"),
             "announced_at_home": self.room.announced_at_home,
@@ -243,17 +255,27 @@ class ExperimentCapture:
 
     # -- the end ------------------------------------------------------------------------
 
-    def wait_for_open(self, timeout: float) -> int:
-        """Wait until no span is open or the time is over; how many are still open."""
+    def wait_for_open(self, timeout: float) -> None:
+        """Wait until no span is open or the time is over.
+
+        Not for the spans that the caller stands in: they cannot end before this returns.
+        """
+        held = {key for key, entry in registry.around_here() if entry[0] is self}
+        if held:
+            self.note_once(
+                "held",
+                f"the stop of experiment {self.experiment_id} was called inside {len(held)} of its own open spans, which "
+                "cannot end in time: they will be quarantined as late. Stop it after the block that holds them.",
+            )
         deadline = time.monotonic() + timeout
-        while (count := self.open_count) and time.monotonic() < deadline:
+        while self._open_keys() - held and time.monotonic() < deadline:
             time.sleep(0.01)
-        return count
 
     def stop(self) -> None:
-        """What ends from now on is late."""
+        """What ends from now on is late: an end that is under way either gets in before this, or is."""
         self.is_stopped = True
         self.is_plain = False
+        self.room.close()
 
     def sync(self) -> None:
         """Make what was captured survive a power cut; a failure is counted and told."""

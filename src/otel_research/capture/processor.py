@@ -17,7 +17,7 @@ from otel_research.capture.registry import current, open_spans, resolve, running
 from otel_research.capture.view import attributes_of
 from otel_research.context import NEW_TRIAL, SCOPE_KEY
 from otel_research.journal.log import MANY
-from otel_research.spans.record import encode_msgpack
+from otel_research.spans.record import encode_msgpack, ids_of
 
 _logger = logging.getLogger("otel_research")
 
@@ -52,6 +52,7 @@ class ExperimentSpanProcessor(SpanProcessor):
         """Resolve the experiment, tag the span if no sampler of ours did, journal the start."""
         if not running:
             return
+        entry = None
         try:
             context: Any = span._context
             if not (context[1] & overhead.MASK or is_watched):
@@ -100,6 +101,12 @@ class ExperimentSpanProcessor(SpanProcessor):
                     context[3] & 1,
                 )
             )
+            # A stop first takes the experiment out of `running` and then waits for what is open: what is
+            # in the table before that is waited for, what is not was too late to start.
+            entry = open_spans[key] = (capture, scope, origin)
+            if running.get(scope.experiment_id) is not capture:
+                del open_spans[key]
+                return
             if capture.journals_starts:
                 log = capture.log
                 written = log.shaped(attributes) if len(attributes) > MANY else attributes
@@ -108,10 +115,11 @@ class ExperimentSpanProcessor(SpanProcessor):
                     log.append_start(payload)
                 except OSError as error:
                     capture.start_without_room(payload, error)
-            open_spans[key] = (capture, scope, origin)
             # The SDK's own way to set attributes cleans each value again: most of what tagging would cost.
             attributes.update(tags)
         except Exception:
+            if entry is not None:
+                open_spans.pop(key, None)
             self._start_with_care(span, parent_context)
 
     def on_end(self, span: ReadableSpan, *, is_watched: bool = False) -> None:
@@ -122,14 +130,15 @@ class ExperimentSpanProcessor(SpanProcessor):
             if not (context[1] & overhead.MASK or is_watched):
                 overhead.ends.watch(self.on_end, span)
                 return
-            entry = open_spans.pop((context[0], context[1]), None)
+            # It leaves the table when its end is written: a stop waits for that.
+            entry = open_spans.get(key := (context[0], context[1]))
             if entry is None:
                 self._end_unknown(span)
                 return
             capture, _, origin = entry
             events, links, bounded = cast(Any, span._events), cast(Any, span._links), cast(Any, span._attributes)
             if not capture.is_plain or events._dq or links._dq or events.dropped or links.dropped or bounded.dropped:
-                capture.end(span, origin)
+                self._end_with_care(span, entry)
                 return
             attributes, status, log = bounded._dict, span._status, capture.log
             payload = origin + encode_msgpack(
@@ -147,8 +156,12 @@ class ExperimentSpanProcessor(SpanProcessor):
                 log.append_end(payload)
             except OSError as error:
                 capture.end_without_room(payload, error)
+            open_spans.pop(key, None)
         except Exception as error:
-            self._end_with_care(span, entry, error)
+            if entry is None:
+                self._swallow("on_end", error)
+            else:
+                self._end_with_care(span, entry)
 
     def _start_with_care(self, span: Span, parent_context: Context | None) -> None:
         """The short way could not take it: once more, looking at every field."""
@@ -160,15 +173,16 @@ class ExperimentSpanProcessor(SpanProcessor):
         except Exception as error:
             self._swallow("on_start", error)
 
-    def _end_with_care(self, span: ReadableSpan, entry: registry.Entry | None, error: Exception) -> None:
+    def _end_with_care(self, span: ReadableSpan, entry: registry.Entry) -> None:
+        """What the short way does not take: looking at every field."""
+        capture, _, origin = entry
         try:
-            if entry is None:
-                raise error
-            entry[0].end(span, entry[2])
-        except Exception as second:
-            self._swallow("on_end", second)
-            if entry is not None:
-                entry[0].lose(entry[2], "error")
+            capture.end(span, origin)
+        except Exception as error:
+            self._swallow("on_end", error)
+            capture.lose(origin, "error")
+        finally:
+            open_spans.pop(ids_of(origin), None)
 
     def _end_unknown(self, span: ReadableSpan) -> None:
         """A span outside any experiment, or one that was open when this process was forked."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 from otel_research import context as research_context
 from otel_research.context import SCOPE_KEY, Scope
+from otel_research.spans.record import parent_of
 
 if TYPE_CHECKING:
     from otel_research.capture.experiment import ExperimentCapture
@@ -23,7 +24,7 @@ Entry = tuple["ExperimentCapture", Scope, bytes]
 """(capture, scope, encoded origin) of a span."""
 
 open_spans: dict[tuple[int, int], Entry] = {}
-"""(trace id, span id) -> every span of an experiment that has not ended.
+"""(trace id, span id) -> every span of an experiment whose end is not written yet.
 
 Single dict operations are atomic, so it needs no lock. Keyed by id because the SDK hands
 `on_end` another object than `on_start`.
@@ -50,6 +51,16 @@ def after_fork() -> None:
     inherited.clear()
     inherited.update(open_spans)
     open_spans.clear()
+
+
+def around_here() -> Iterator[tuple[tuple[int, int], Entry]]:
+    """The open spans that the caller stands in: its current span, that one's parent, and so on."""
+    span = current().get(_SPAN_KEY)
+    context = None if span is None else span.get_span_context()  # type: ignore[attr-defined]
+    key = None if context is None else (context[0], context[1])
+    while key is not None and (entry := open_spans.get(key)) is not None:
+        yield key, entry
+        key = parent_of(entry[2])
 
 
 def resolve(parent_context: otel_context.Context | None) -> Scope | None:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from otel_research.errors import ConfigurationError, StoreError, StoreFull
 from otel_research.journal.frame import END, START
-from otel_research.journal.log import NO_ROOM, Log
+from otel_research.journal.log import NO_ROOM, Log, LogClosed
 from otel_research.spans.record import key_of
 
 Overload = Literal["block", "spill", "refuse", "raise"]
@@ -62,6 +62,7 @@ class Room:
         """Ends that were spilled and whose starts were not."""
         self.failure: OSError | None = None
         """The last error that cost a span; `raise` brings it to the experiment's next call."""
+        self._is_closed = False
 
     def appended(self, kind: int) -> int:
         """Frames of a kind that were stored, in either place."""
@@ -107,6 +108,8 @@ class Room:
     def _written_elsewhere(self, kind: int, payload: bytes) -> bool:
         try:
             with self._lock:
+                if self._is_closed:
+                    raise LogClosed
                 if self.spilled is None and self._open_spill is not None:
                     spilled = self._open_spill()
                     # The numbers in the payload mean what they mean at home.
@@ -137,6 +140,14 @@ class Room:
         failure, self.failure = self.failure, None
         if self._policy == "raise" and failure is not None:
             raise StoreFull(f"a span could not be stored: {failure}. Free space or choose another store.") from failure
+
+    def close(self) -> None:
+        """No more frames, in neither place."""
+        with self._lock:
+            self._is_closed = True
+        self.log.close()
+        if self.spilled is not None:
+            self.spilled.close()
 
     def after_fork(self) -> None:
         """In the child: nothing is known yet, and the lock may be held by a thread that is gone."""

@@ -17,7 +17,7 @@ from otel_research.journal import frame
 from otel_research.journal.frame import HEADER, HEADER_SIZE, MAGIC, Seeds, framed, seeds_of
 from otel_research.journal.numbers import Numbers
 from otel_research.journal.reader import frames
-from otel_research.journal.segment import Segment
+from otel_research.journal.segment import NOWHERE, Segment
 from otel_research.journal.writer import Writer, this_writer
 
 IS_ONE_AT_A_TIME: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
@@ -44,34 +44,8 @@ Closed = Callable[[Segment], None]
 Append = Callable[[bytes], None]
 
 
-class _Nowhere:
-    """The segment before the first frame: full, so that the first frame opens one."""
-
-    name = ""
-    at = size = 0
-
-    def write(self, data: bytes, /) -> None:
-        """Nothing fits."""
-        raise ValueError("no segment is open")
-
-    def read(self, start: int, end: int) -> bytes:
-        """Nothing was written."""
-        return b""
-
-    def forsake(self, end: int) -> None:
-        """Nothing to do."""
-
-    def close(self) -> int:
-        """Nothing to do."""
-        return 0
-
-    def sync(self) -> None:
-        """Nothing to do."""
-
-    finish = abandon = sync
-
-
-NOWHERE: Segment = _Nowhere()
+class LogClosed(Exception):
+    """The log takes no more frames: its experiment is over."""
 
 
 class Log:
@@ -93,6 +67,7 @@ class Log:
         self._on_rolled = on_rolled
         self._smallest = smallest
         self._largest = largest
+        self._is_closed = False
         self.numbers = Numbers()
         self._reset()
 
@@ -128,7 +103,10 @@ class Log:
         self.append_end = self._appender(frame.END)
 
     def append(self, kind: int, payload: bytes) -> None:
-        """Append one frame; `append_start` and `append_end` are the same for their kinds."""
+        """Append one frame; `append_start` and `append_end` are the same for their kinds.
+
+        Raises `LogClosed` after `close`; a frame is then in no segment.
+        """
         self._appender(kind)(payload)
 
     def _appender(self, kind: int) -> Append:
@@ -148,19 +126,21 @@ class Log:
                 otherwise(kind, payload)
             appended[kind] += 1
 
-        return append if IS_ONE_AT_A_TIME else self._alone(append)
-
-    def _alone(self, append: Append) -> Append:
-        """Without a GIL: one thread at a time."""
-
         def append_alone(payload: bytes) -> None:
+            try:
+                with self._appending:
+                    write(pack(MAGIC, kind, len(payload), crc32(payload, seed)) + payload)
+            except ValueError:
+                otherwise(kind, payload)
             with self._appending:
-                append(payload)
+                appended[kind] += 1
 
-        return append_alone
+        return append if IS_ONE_AT_A_TIME else append_alone
 
     def _append_to_next(self, kind: int, payload: bytes) -> None:
         with self._lock:
+            if self._is_closed:
+                raise LogClosed
             self._put(kind, payload)
 
     def _put(self, kind: int, payload: bytes) -> None:
@@ -246,6 +226,7 @@ class Log:
         self._repeat_definitions()
         previous = self._segment
         self._take(fresh)
+        self._end(previous)
         self._let_go(previous)
 
     def _started(self, needed: int) -> Segment:
@@ -289,6 +270,11 @@ class Log:
                     raise
         return self._open_segment(self.writer, self._index, sizes[-1])
 
+    def _end(self, segment: Segment) -> None:
+        """Refuse what threads are about to write to a segment that is no longer current: it goes to the next."""
+        with self._appending:
+            segment.close()
+
     def _let_go(self, segment: Segment) -> None:
         if segment is not NOWHERE and self._on_rolled is not None:
             self._on_rolled(segment)
@@ -299,7 +285,14 @@ class Log:
             self._repeat_definitions()
             previous = self._segment
             self._use(NOWHERE)
+            self._end(previous)
         self._let_go(previous)
+
+    def close(self) -> None:
+        """End the log: what was appended can be sealed, a frame that comes later is refused. Idempotent."""
+        with self._lock:
+            self._is_closed = True
+        self.roll()
 
     @property
     def is_growing(self) -> bool:

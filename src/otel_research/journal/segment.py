@@ -54,6 +54,36 @@ class Segment(Protocol):
         """Let go without touching the bytes: in a forked child they belong to the parent."""
 
 
+class _Nowhere:
+    """The segment before the first frame: full, so that the first frame opens one."""
+
+    name = ""
+    at = size = 0
+
+    def write(self, data: bytes, /) -> None:
+        """Nothing fits."""
+        raise ValueError("no segment is open")
+
+    def read(self, start: int, end: int) -> bytes:
+        """Nothing was written."""
+        return b""
+
+    def forsake(self, end: int) -> None:
+        """Nothing to do."""
+
+    def close(self) -> int:
+        """Nothing to do."""
+        return 0
+
+    def sync(self) -> None:
+        """Nothing to do."""
+
+    finish = abandon = sync
+
+
+NOWHERE: Segment = _Nowhere()
+
+
 class _Mapped:
     """Frames in a mapping."""
 

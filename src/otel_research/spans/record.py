@@ -103,6 +103,7 @@ _REFUSED = (OverflowError, UnicodeEncodeError, TypeError, ValueError, RecursionE
 # The origin is an array of ten (one byte) that begins with the ids: `bin 8`, two bytes before the data.
 _TRACE = slice(3, 19)
 _SPAN = slice(21, 29)
+_PARENT_KIND, _PARENT, _BIN_8 = 29, slice(31, 39), 0xC4
 _PAIR = b"\x92"
 """msgpack's array of two, which a payload is without its first byte: two writes less on the hot path."""
 
@@ -120,6 +121,13 @@ def key_of(payload: bytes) -> bytes:
 def ids_of(payload: bytes) -> tuple[int, int]:
     """The same as the SDK's integers."""
     return int.from_bytes(payload[_TRACE], "big"), int.from_bytes(payload[_SPAN], "big")
+
+
+def parent_of(origin: bytes) -> tuple[int, int] | None:
+    """The ids of the parent of an encoded record or origin; None for a root."""
+    if origin[_PARENT_KIND] != _BIN_8:
+        return None
+    return int.from_bytes(origin[_TRACE], "big"), int.from_bytes(origin[_PARENT], "big")
 
 
 def encode_left_out(reason: str, origin: bytes) -> bytes:
