@@ -239,3 +239,16 @@ def test_no_rows_is_an_answer_too() -> None:
 def test_a_quality_report_is_the_same_after_json() -> None:
     found = validate(run().subject())
     assert Quality.from_json(found.to_json()) == found
+
+
+def test_keys_that_no_dialect_reads_are_named() -> None:
+    """Attribute keys in no dialect are counted and named; a package's known losses are said."""
+    told = '{"gen_ai.request.model":"m","new.dialect.0.key":1,"new.dialect.1.key":2}'
+    rows = run(n=30)
+    for one in rows.rows[-3:]:
+        one |= {"attributes": told, "dialect": "genai", "scope": "opentelemetry.instrumentation.genai.dspy"}
+    found = {finding.code: finding for finding in validate(rows.subject()).findings}
+    assert found["unmapped_keys"].count == 1
+    assert found["unmapped_keys"].examples == ("new.dialect.N.key",)
+    assert "new.dialect.N.key (3)" in found["unmapped_keys"].text
+    assert "embeddings give no span" in found["known_loss"].text

@@ -150,3 +150,48 @@ def test_marking_stored_columns_equals_marking_computed_ones() -> None:
     )
     stored = normalise(raw.lazy()).collect()
     assert mark(stored.lazy()).collect().equals(mark(normalise(raw.lazy())).collect())
+
+
+def request(
+    number: int, after_ms: int, lasts_ms: int, address: str = "https://api.x/v1/chat", **columns: object
+) -> dict[str, object]:
+    begin = START + after_ms * MS
+    told = {"http.request.method": "POST", "url.full": address, "http.response.status_code": 200}
+    times = {"start_ns": begin, "end_ns": begin + lasts_ms * MS, "parent_span_id": "s0"}
+    return span(number, told, scope="opentelemetry.instrumentation.httpx", **times | columns)
+
+
+def test_retries_inside_a_call_are_attempts_and_time_in_back_off() -> None:
+    """Each HTTP request below a call is an attempt; the time in which none was under way is back-off, not work."""
+    rows = marked(
+        span(0, CHAT, end_ns=START + 1000 * MS),
+        request(1, 50, 100),
+        request(2, 400, 100),
+        request(3, 800, 150),
+        request(4, 10, 5, address="https://login.x/token"),
+    )
+    assert (rows[0]["attempts"], rows[0]["backoff_ms"], rows[0]["duration_ms"]) == (3, 550.0, 1000.0)
+    assert [row["is_call"] for row in rows] == [True, False, False, False, False]
+
+
+def test_attempts_that_overlap_wait_for_nothing() -> None:
+    """A hedged request does not make back-off negative, and one request is no retry."""
+    rows = marked(span(0, CHAT, end_ns=START + 400 * MS), request(1, 0, 300), request(2, 100, 250))
+    assert (rows[0]["attempts"], rows[0]["backoff_ms"]) == (2, 0.0)
+    once = marked(span(0, CHAT, end_ns=START + 400 * MS), request(1, 0, 300))
+    assert (once[0]["attempts"], once[0]["backoff_ms"]) == (None, None)
+
+
+def test_retries_below_a_wrapper_belong_to_the_row_that_counts() -> None:
+    """Whichever of two rows stands for a call has its attempts; a request below a tool is not the call's."""
+    outer = span(0, CHAT, end_ns=START + 1000 * MS)
+    inner = span(1, CHAT, scope="another", parent_span_id="s0", start_ns=START, end_ns=START + 999 * MS)
+    tool = span(2, {"gen_ai.operation.name": "execute_tool"}, parent_span_id="s1", start_ns=START, end_ns=START + 5)
+    rows = marked(
+        outer, inner, tool, request(3, 0, 100, parent_span_id="s1"), request(4, 300, 100, parent_span_id="s1"),
+        request(5, 0, 1, parent_span_id="s2"),
+    )  # fmt: skip
+    assert [(row["is_call"], row["attempts"], row["backoff_ms"]) for row in rows[:2]] == [
+        (False, None, None),
+        (True, 2, 200.0),
+    ]

@@ -200,7 +200,7 @@ def _of_subject(subject: Subject, unit: Unit, where: Where | None) -> Arm:
 
 def _measured(table: Tables, subject: Subject) -> dict[str, pl.DataFrame]:
     """Scores and recorded measurements: the mean per trial where they lie in one, else each for itself."""
-    rows = table.rows.filter(pl.col("measurements").is_not_null() | pl.col("score_name").is_not_null())
+    rows = table.rows.filter(measured.has_measurements())
     if table.unit == "trial":
         rows = rows.filter(pl.col("trial_id").is_in(table.units["trial_id"].implode()))
     found = measured.measurements(rows)

@@ -14,6 +14,8 @@ from otel_research.analysis.stats import outliers, proportions, series
 from otel_research.analysis.subject import Subject, included
 from otel_research.analysis.units import is_trial
 from otel_research.errors import NotEnoughData
+from otel_research.semconv import findings, unmapped
+from otel_research.semconv.flags import MEANING
 from otel_research.spans import schema
 
 COMPONENTS = ("timestamps", "measurements", "validity", "uniqueness", "linkage", "capture", "clock", "design")
@@ -23,6 +25,8 @@ NOTABLE = 0.1
 """Correlation below which it is none, however many rows there are."""
 FAR = 3.5
 SKEW_NS = 1_000_000
+ASKED_FOR_KEYS = 200_000
+"""Rows whose attribute keys are read one by one; more would take longer than everything else."""
 _SKEW = "a child starts more than 1 ms before its parent"
 _POINTS = ("record", "score")
 _COLUMNS = (
@@ -116,7 +120,7 @@ def _invalid(rows: Rows) -> Iterator[Fault]:
     named = spans.filter(pl.col("flags").is_not_null())
     flags = named.select("span_id", pl.col("flags").str.split(",").alias("flag")).explode("flag")
     for (flag,), part in sorted(flags.partition_by("flag", as_dict=True).items()):
-        text = f"{part.height:,} rows are flagged {flag!r}"
+        text = f"{part.height:,} rows are flagged {flag!r}: {MEANING.get(flag, 'written by a newer version')}"
         yield Fault(f"flag_{flag}", "info", text, part.height, None, None, _ids(part))
 
 
@@ -182,6 +186,21 @@ def _capture(rows: Rows) -> Iterator[Fault]:
     if hidden.height or (rows.subject.record is not None and rows.subject.record.is_unweighted):
         text = "a yes/no sampling strategy hides its probabilities: numbers are of the kept spans only"
         yield Fault("unweighted", "warning", text, hidden.height, None, None, _ids(hidden))
+
+
+def _understood(rows: Rows) -> Iterator[Fault]:
+    """What the spans as a whole lack, and the attribute keys that no dialect reads."""
+    frame = included(rows.subject)
+    for found in findings(frame):
+        if found.code == "known_loss" or (found.severity != "info" and found.code not in MEANING):
+            count = found.value if isinstance(found.value, int) else 0
+            yield Fault(found.code, found.severity, found.text, count)
+    unknown = unmapped(frame.head(ASKED_FOR_KEYS))
+    if unknown.height:
+        of = f" of the first {ASKED_FOR_KEYS:,} rows" if rows.spans.height > ASKED_FOR_KEYS else ""
+        named = ", ".join(f"{key} ({count:,})" for key, count in unknown.head(5).rows())
+        text = f"{unknown.height} attribute keys{of} are in no dialect; they are kept, and in no column: {named}"
+        yield Fault("unmapped_keys", "info", text, unknown.height, None, None, tuple(unknown["key"].head(5)))
 
 
 def _censored(rows: Rows) -> Iterator[Fault]:
@@ -290,7 +309,7 @@ def _models(rows: Rows) -> Iterator[Fault]:
 
 
 CHECKS: tuple[Callable[[Rows], Iterator[Fault]], ...] = (
-    _missing, _invalid, _duplicates, _orphans, _clock, _capture, _censored, _far_off, _dependence, _drift, _balance,
+    _missing, _invalid, _duplicates, _orphans, _clock, _capture, _understood, _censored, _far_off, _dependence, _drift, _balance,
     _crossover, _models,
 )  # fmt: skip
 

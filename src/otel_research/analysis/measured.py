@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -58,8 +59,13 @@ def measure(
     return found
 
 
+def has_measurements() -> pl.Expr:
+    """Rows with numbers that `record()`, `score()`, an evaluation's event or a judge left."""
+    return pl.any_horizontal(pl.col("measurements", "score_name", "evaluations").is_not_null())
+
+
 def measurements(rows: pl.DataFrame) -> list[tuple[int, str, float]]:
-    """Row number, name and value of every number that `record()` and `score()` left in these rows."""
+    """Row number, name and value of every number that was recorded, scored or judged in these rows."""
     found = []
     for index, text in enumerate(rows["measurements"]):
         if text is None:
@@ -71,6 +77,9 @@ def measurements(rows: pl.DataFrame) -> list[tuple[int, str, float]]:
                 found.append((index, name, number))
     scored = zip(rows["score_name"], rows["score_value"], strict=True)
     found += [(i, name, float(v)) for i, (name, v) in enumerate(scored) if name is not None and _number(v) is not None]
+    for index, text in enumerate(rows["evaluations"]):
+        told = [] if text is None else json.loads(text)
+        found += [(index, one["name"], one["value"]) for one in told if None not in (one["name"], one["value"])]
     return found
 
 
@@ -85,7 +94,7 @@ def later_scores(subject: Subject) -> pl.DataFrame:
 
 def _samples(table: Tables, subject: Subject) -> dict[Key, dict[str, list[float]]]:
     found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    rows = table.rows.filter(pl.col("measurements").is_not_null() | pl.col("score_name").is_not_null())
+    rows = table.rows.filter(has_measurements())
     if table.unit == "trial":
         ids = table.units["trial_id"].implode()
         rows = rows.filter(pl.col("trial_id").is_null() | pl.col("trial_id").is_in(ids))

@@ -114,9 +114,9 @@ def _values(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...])
 
 
 def _score(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...]) -> pl.DataFrame:
-    from otel_research.analysis.measured import measurements
+    from otel_research.analysis.measured import has_measurements, measurements
 
-    rows = table.rows.filter(pl.col("measurements").is_not_null() | pl.col("score_name").is_not_null())
+    rows = table.rows.filter(has_measurements())
     found = [(index, value) for index, name, value in measurements(rows) if name == metric]
     if not found:
         names = sorted({name for _, name, _ in measurements(rows)})

@@ -9,6 +9,7 @@ import polars as pl
 
 from otel_research.analysis.subject import Subject, condition, conform, exclusions, trial_ids
 from otel_research.analysis.units import is_trial
+from otel_research.semconv.scores import listed
 
 COLUMNS = (
     "trial_id", "condition", "item_id", "repetition", "session_id", "factors", "start_ns", "latency_ms", "outcome",
@@ -85,7 +86,11 @@ def _scores(spans: pl.LazyFrame, annotations: tuple[dict[str, Any], ...]) -> pl.
     ]
     during = spans.filter(pl.col("score_name").is_not_null() & pl.col("trial_id").is_not_null()).sort("start_ns")
     during = during.select("trial_id", name="score_name", value="score_value", label="score_label")
-    every = pl.concat([during, pl.LazyFrame(later, schema=columns, orient="row", strict=False)])
+    judged = listed(spans, ("trial_id", "start_ns")).filter(
+        pl.col("name").is_not_null() & pl.col("trial_id").is_not_null()
+    )
+    judged = judged.sort("start_ns").select(*columns)
+    every = pl.concat([during, judged, pl.LazyFrame(later, schema=columns, orient="row", strict=False)])
     last = every.unique(["trial_id", "name"], keep="last", maintain_order=True)
     # A JSON object with keys from the data: Polars encodes text inside a struct, '{"t":"..."}'.
     number = pl.when(pl.col("value").is_finite()).then(pl.col("value").cast(pl.String))

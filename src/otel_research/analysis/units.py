@@ -32,7 +32,7 @@ GROUP = "unit_group"
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _KEPT = (
     "experiment_id", "condition", "trial_id", "item_id", "repetition", "aside", "start_ns", "end_ns", "ttft_ms", "role",
-    "score_name", "score_value", "reported_cost_usd", "cost_nano_usd", "is_call", "excluded_because", "response_model", *TOKENS,
+    "score_name", "score_value", "evaluations", "reported_cost_usd", "cost_nano_usd", "is_call", "excluded_because", "response_model", *TOKENS,
 )  # fmt: skip
 _AMOUNTS = ("cost_nano_usd", "reported_cost_usd", *TOKENS)
 _TRIAL = ["experiment_id", "trial_id"]

@@ -32,6 +32,8 @@ _UNITS: dict[str, tuple[str, int]] = {
     "cache_write_1h_mtok": ("cache_write_1h", 10**6),
     "input_audio_mtok": ("audio_input", 10**6),
     "output_audio_mtok": ("audio_output", 10**6),
+    "input_image_mtok": ("image_input", 10**6),
+    "output_image_mtok": ("image_output", 10**6),
     "output_reasoning_mtok": ("reasoning", 10**6),
     "requests_kcount": ("request", 10**3),
 }
@@ -121,7 +123,11 @@ def _as_rates(prices: ModelPrice, model: ModelInfo, input_tokens: int) -> Rates 
         price: Decimal = _tier_price(value, input_tokens) if isinstance(value, TieredPrices) else value
         usd[kind] = Fraction(price) / per
     if "input" in usd or "output" in usd:
-        return Rates(usd, priced_cached_audio="cache_audio_read_mtok" in quoted)
+        return Rates(
+            usd,
+            priced_cached_audio="cache_audio_read_mtok" in quoted,
+            priced_cached_image="cache_image_read_mtok" in quoted,
+        )
     if quoted:
         return f"{release()} prices model '{model.id}' by {', '.join(sorted(quoted))}, not by token"
     return f"{release()} lists model '{model.id}' without a price"

@@ -15,7 +15,7 @@ from otel_research.pricing.bundled import DAY_NS
 from otel_research.pricing.rates import KINDS, PER_NANO, Rates
 from otel_research.pricing.table import Priced, PriceTable
 
-# Kind of unit -> the column that counts it. `cache_write_1h_tokens` and `service_tier` are read where a frame has them.
+# Kind of unit -> the column that counts it.
 _COUNTS: dict[str, str] = {
     "input": "input_tokens",
     "output": "output_tokens",
@@ -25,6 +25,8 @@ _COUNTS: dict[str, str] = {
     "reasoning": "reasoning_tokens",
     "audio_input": "audio_input_tokens",
     "audio_output": "audio_output_tokens",
+    "image_input": "image_input_tokens",
+    "image_output": "image_output_tokens",
 }
 _WHO = ("provider", "response_model", "request_model", "service_tier")
 
@@ -41,7 +43,7 @@ QUOTE = pl.Struct({"nano": pl.Int64, "reason": pl.String})
 """What a row gets: nano-dollars, or (where asked for) why there are none."""
 
 _MOST_TOKENS = 10**12
-_FLAGS = ("needs_input", "needs_output", "has_output_price", "cached_audio")
+_FLAGS = ("needs_input", "needs_output", "has_output_price", "cached_audio", "cached_image")
 
 
 def batch(rows: pl.DataFrame, table: PriceTable, at_ns: int | None, explain: bool) -> pl.Series:
@@ -143,8 +145,9 @@ def _verdict(rows: pl.DataFrame, found: list[Rates | str], index: pl.Series, exp
 
 def _flags(rates: Rates) -> tuple[bool, ...]:
     """What the rates ask of a call, in the order of `_FLAGS`."""
-    needs_output = any(rates.effective(kind) for kind in ("output", "reasoning", "audio_output"))
-    return not rates.is_flat, needs_output, rates.is_flat or "output" in rates.usd, rates.priced_cached_audio
+    needs_output = any(rates.effective(kind) for kind in ("output", "reasoning", "audio_output", "image_output"))
+    cached = rates.priced_cached_audio, rates.priced_cached_image
+    return not rates.is_flat, needs_output, rates.is_flat or "output" in rates.usd, *cached
 
 
 def _problems(known: Mapping[str, str]) -> list[tuple[pl.Expr, str]]:
@@ -156,21 +159,25 @@ def _problems(known: Mapping[str, str]) -> list[tuple[pl.Expr, str]]:
     is_unknown = lacks_input | lacks_output
     is_negative = [count[kind] < 0 for kind in known]
     is_huge = [count[kind] > _MOST_TOKENS for kind in known]
-    parts_in = count["cache_read"] + count["cache_write"] + count["audio_input"]
-    parts_out = count["reasoning"] + count["audio_output"]
+    parts_in = count["cache_read"] + count["cache_write"] + count["audio_input"] + count["image_input"]
+    parts_out = count["reasoning"] + count["audio_output"] + count["image_output"]
     return [
         (is_unknown & pl.col("error_type").is_not_null(), "the call failed without token counts"),
         (is_unknown, "token counts are unknown"),
         (pl.col("start_ns").is_null(), "the call has no start time"),
         (pl.any_horizontal(pl.lit(False), *is_negative), "a token count is negative"),
         (pl.any_horizontal(pl.lit(False), *is_huge), "a token count is too large to be true"),
-        (parts_in > count["input"], "cached and audio tokens exceed the input tokens"),
+        (parts_in > count["input"], "cached, audio and image tokens exceed the input tokens"),
         (count["cache_write_1h"] > count["cache_write"], "tokens cached for an hour exceed the tokens cached"),
-        (parts_out > count["output"], "reasoning and audio tokens exceed the output tokens"),
+        (parts_out > count["output"], "reasoning, audio and image tokens exceed the output tokens"),
         (~flag["has_output_price"] & (count["output"] > 0), "the table has no price for output tokens"),
         (
             flag["cached_audio"] & (count["cache_read"] > 0) & (count["audio_input"] > 0),
             "how many of the cached tokens are audio is unknown",
+        ),
+        (
+            flag["cached_image"] & (count["cache_read"] > 0) & (count["image_input"] > 0),
+            "how many of the cached tokens are images is unknown",
         ),
     ]
 

@@ -25,6 +25,8 @@ PARENT: dict[str, str] = {
     "audio_input": "input",
     "reasoning": "output",
     "audio_output": "output",
+    "image_input": "input",
+    "image_output": "output",
 }
 KINDS: tuple[str, ...] = ("input", "output", *PARENT, "request")
 """Kinds of unit this package counts on a call; everything else a table prices is out of reach."""
@@ -37,6 +39,8 @@ class Rates:
     usd: dict[str, Fraction]
     priced_cached_audio: bool = False
     """The table prices audio read from a cache apart; spans do not say how much of either is both."""
+    priced_cached_image: bool = False
+    """The same for images."""
 
     @property
     def is_flat(self) -> bool:

@@ -13,7 +13,8 @@ Structure decides (what is above what, times, response ids, usage), never the na
     aside           an evaluation call: it counts, but apart (`role` stays "call")
 
 A row that counts gets what only its excluded partners know (finish reason, first token, session, cached tokens,
-usage), with the flag `usage_from_twin` or `filled_from_twin`.
+usage), with the flag `usage_from_twin` or `filled_from_twin`. Where each HTTP request below a call is a row, the call
+has its `attempts` and its `backoff_ms` (see `transport`).
 """
 
 from __future__ import annotations
@@ -30,19 +31,22 @@ _DECIDED = {
     "start_ns": pl.Int64(),
     "_because": pl.String(),
     "_doubt": pl.String(),
+    "_attempts": pl.Int64(),
+    "backoff_ms": pl.Float64(),
     filling.LEARNT: pl.String(),
 }
 _KEYS = ["id", "start_ns"]
+MARKS = ("is_call", "excluded_because", "backoff_ms")
 
 
 def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """The frame with `is_call` and `excluded_because`; needs RAW and CANONICAL columns, keeps the order of rows.
+    """The frame with `is_call`, `excluded_because` and `backoff_ms`; needs RAW and CANONICAL columns, keeps the order of rows.
 
     Two passes: a narrow one over identities, times and counts decides about the rows that repeat another; then
     the wide frame streams past that decision. Memory grows with the narrow columns only.
     """
     names = frame.collect_schema().names()
-    kept = frame.drop([name for name in ("is_call", "excluded_because") if name in names])
+    kept = frame.drop([name for name in MARKS if name in names])
     missing = [column.name for column in schema.STORED if column.name not in names]
     types = schema.polars_schema(schema.STORED)
     whole = kept.with_columns(pl.lit(None, dtype=types[name]).alias(name) for name in missing)
@@ -50,9 +54,11 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
     judged = whole.join(
         _decision(whole), on=_KEYS, how="left", nulls_equal=True, maintain_order="left", build_side="force_right"
     )
-    judged = filling.filled(judged).with_columns(_excluded(), filling.with_flag(pl.col("_doubt")))
+    judged = filling.filled(judged).with_columns(
+        _excluded(), filling.with_flag(pl.col("_doubt")), attempts=pl.max_horizontal("attempts", "_attempts")
+    )
     order = [name for name in kept.collect_schema().names() if name not in missing]
-    return judged.with_columns(_is_call()).select(*order, "is_call", "excluded_because")
+    return judged.with_columns(_is_call()).select(*order, *MARKS)
 
 
 def _decision(whole: pl.LazyFrame) -> pl.LazyFrame:
@@ -93,7 +99,7 @@ def _apart(whole: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _decided(found: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    reasons = found.select(*_KEYS, _because="because", _doubt="doubt")
+    reasons = found.select(*_KEYS, _because="because", _doubt="doubt", _attempts="attempts", backoff_ms="backoff_ms")
     return reasons.join(filling.learnt(facts, found), on=_KEYS, how="full", coalesce=True).select(list(_DECIDED))
 
 

@@ -7,8 +7,11 @@ name that it also wrote. For values the GenAI names go first and a dialect's own
 from __future__ import annotations
 
 from otel_research.semconv import (
+    braintrust,
+    confident,
     genai,
     haystack,
+    judgment,
     laminar,
     langfuse,
     langsmith,
@@ -22,11 +25,14 @@ from otel_research.semconv import (
     openlit,
     own,
     pydantic_ai,
+    pydantic_evals,
     strands,
     traceloop,
+    trulens,
     vercel,
 )
 from otel_research.semconv.dialect import Dialect
+from otel_research.semconv.evaluations import SIGNS
 
 DIALECTS: tuple[Dialect, ...] = (
     own.DIALECT,
@@ -42,8 +48,13 @@ DIALECTS: tuple[Dialect, ...] = (
     loongsuite.DIALECT,
     haystack.DIALECT,
     logfire.DIALECT,
+    braintrust.DIALECT,
+    confident.DIALECT,
+    trulens.DIALECT,
+    judgment.DIALECT,
     openlit.DIALECT,
     strands.DIALECT,
+    pydantic_evals.DIALECT,
     pydantic_ai.DIALECT,
     mistral.DIALECT,
     genai.DIALECT,
@@ -71,14 +82,16 @@ def attribute_keys() -> frozenset[str]:
         "http.request.method",
         "llm.prompts.0.prompt.text",
         "logfire.span_type",
+        *SIGNS,
     )
     named = (_attribute(key) for field in fields() for key in keys_of(field))
     return frozenset((*named, *extra, *(key for dialect in DIALECTS for key in dialect.evidence)))
 
 
 NUMBERS = (
-    "input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens",
-    "audio_input_tokens", "audio_output_tokens", "reported_cost_usd", "ttft_s", "ttft_ms", "ttft_ns", "temperature",
+    "input_tokens", "fresh_input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens",
+    "cache_write_1h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
+    "image_output_tokens", "reported_cost_usd", "ttft_s", "ttft_ms", "ttft_ns", "temperature",
     "request_seed", "http_status", "resends", "score_value", "rollup_input_tokens", "rollup_output_tokens",
     "measured_ms", "measured_us", "logged_s",
 )  # fmt: skip

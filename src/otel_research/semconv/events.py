@@ -17,18 +17,19 @@ _MARKS = [f'"{name}"' for name in ("exception", "gen_ai.evaluation.result", *_FI
 _ATTRIBUTES = {
     "exception.type": "exception_type",
     "exception.message": "exception_message",
-    "gen_ai.evaluation.name": "event_score_name",
-    "gen_ai.evaluation.score.value": "event_score_value",
-    "gen_ai.evaluation.score.label": "event_score_label",
 }
 _EVENT = pl.Struct(
     {"name": pl.String(), "time_ns": pl.String(), "attributes": pl.Struct(dict.fromkeys(_ATTRIBUTES, pl.String()))}
 )
-SCHEMA: dict[str, pl.DataType] = {"first_token_ns": pl.Int64(), **dict.fromkeys(_ATTRIBUTES.values(), pl.String())}
+SCHEMA: dict[str, pl.DataType] = {
+    "first_token_ns": pl.Int64(),
+    **dict.fromkeys(_ATTRIBUTES.values(), pl.String()),
+    "event_score": pl.Boolean(),
+}
 
 
 def read(events: pl.Series) -> pl.DataFrame:
-    """One row per span: the last exception, the first "first token", the first evaluation result."""
+    """One row per span: the last exception, the first "first token", whether there is an evaluation result."""
     rows = pl.DataFrame({"events": events}).with_row_index("row")
     marked = rows.filter(pl.col("events").str.contains_any(_MARKS))
     if marked.is_empty():
@@ -46,12 +47,8 @@ def _told(marked: pl.DataFrame) -> pl.DataFrame:
     is_exception, is_score = pl.col("name") == "exception", pl.col("name") == "gen_ai.evaluation.result"
     return told.group_by("row").agg(
         pl.col("time_ns").filter(first_token).min().alias("first_token_ns"),
-        *(
-            _pick(key, is_exception).last().alias(column)
-            if key.startswith("exception")
-            else _pick(key, is_score).first().alias(column)
-            for key, column in _ATTRIBUTES.items()
-        ),
+        *(_pick(key, is_exception).last().alias(column) for key, column in _ATTRIBUTES.items()),
+        is_score.any().alias("event_score"),
     )
 
 

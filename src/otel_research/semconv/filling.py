@@ -11,10 +11,13 @@ from otel_research.semconv.times import milliseconds
 from otel_research.spans import schema
 
 _COUNTS = ("input_tokens", "output_tokens")
-_PARTS = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens")
+_PARTS = (
+    "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "reasoning_tokens", "audio_input_tokens",
+    "audio_output_tokens", "image_input_tokens", "image_output_tokens",
+)  # fmt: skip
 _SINGLE = (
     "provider", "request_model", "response_model", "reported_cost_usd", "ttft_ms", "streaming", "finish_reason",
-    "response_id", "temperature", "request_seed", "agent_name", "conversation_id", "user_id", "attempts",
+    "response_id", "service_tier", "temperature", "request_seed", "agent_name", "conversation_id", "user_id", "attempts",
 )  # fmt: skip
 FACTS = (*_COUNTS, *_PARTS, *_SINGLE)
 """Columns that are filled where they are null: both counts together, parts only where they fit the counts."""

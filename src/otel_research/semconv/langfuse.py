@@ -61,8 +61,20 @@ DIALECT = Dialect(
             _USAGE + "completion_tokens_details.reasoning_tokens",
             _USAGE + "output_tokens_details.reasoning_tokens",
         ),
-        "audio_input_tokens": (_USAGE + "input_audio",),
-        "audio_output_tokens": (_USAGE + "output_audio",),
+        "cache_write_1h_tokens": (_USAGE + "cache_creation.ephemeral_1h_input_tokens",),
+        "audio_input_tokens": (
+            _USAGE + "input_audio",
+            _USAGE + "input_audio_tokens",
+            _USAGE + "prompt_tokens_details.audio_tokens",
+        ),
+        "audio_output_tokens": (
+            _USAGE + "output_audio",
+            _USAGE + "output_audio_tokens",
+            _USAGE + "completion_tokens_details.audio_tokens",
+        ),
+        "image_input_tokens": (_USAGE + "input_image", _USAGE + "input_image_tokens"),
+        "image_output_tokens": (_USAGE + "output_image", _USAGE + "output_image_tokens"),
+        "service_tier": ("langfuse.observation.model.parameters#service_tier",),
         "reported_cost_usd": ("langfuse.observation.cost_details#total",),
         "first_token_at": ("langfuse.observation.completion_start_time",),
         "temperature": (
@@ -74,8 +86,6 @@ DIALECT = Dialect(
         "user_id": ("langfuse.trace.metadata.user_id", "langfuse.observation.metadata.user_id"),
         "error_level": ("langfuse.observation.level",),
         "error_message": ("langfuse.observation.status_message",),
-        "score_name": ("langfuse.score.name",),
-        "score_value": ("langfuse.score.value",),
     },
     quoted=(
         "langfuse.observation.metadata.ls_provider",

@@ -24,7 +24,9 @@ DIALECT = Dialect(
     aliases={
         "cache_read_tokens": (_USED + "cache_read_input_tokens", _USED + "cached_tokens"),
         "cache_write_tokens": (_USED + "cache_creation_input_tokens",),
+        "cache_write_1h_tokens": (_USED + "ephemeral_1h_input_tokens",),
         "reasoning_tokens": (_USED + "reasoning_tokens",),
+        "service_tier": ("llm.openai.service_tier",),
         "reported_cost_usd": ("gen_ai.cost.total_cost", "litellm.cost.total", "response_cost"),
         "streaming": ("litellm.request.streaming",),
         "http_status": ("error.code",),

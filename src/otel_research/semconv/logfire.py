@@ -22,6 +22,11 @@ DIALECT = Dialect(
             _RAW + "cache_read_input_tokens",
         ),
         "cache_write_tokens": (_RAW + "cache_creation_input_tokens",),
+        "cache_write_1h_tokens": (_RAW + "cache_creation.ephemeral_1h_input_tokens",),
+        "audio_input_tokens": (_RAW + "prompt_tokens_details.audio_tokens",),
+        "audio_output_tokens": (_RAW + "completion_tokens_details.audio_tokens",),
+        "image_input_tokens": (_RAW + "input_tokens_details.image_tokens",),
+        "service_tier": (_RAW + "service_tier", "request_data#service_tier"),
         "reasoning_tokens": (
             _RAW + "completion_tokens_details.reasoning_tokens",
             _RAW + "output_tokens_details.reasoning_tokens",

@@ -50,6 +50,8 @@ DIALECT = Dialect(
         "total_tokens": (_USAGE + "total_tokens",),
         "cache_read_tokens": (_USAGE + "cache_read_input_tokens",),
         "cache_write_tokens": (_USAGE + "cache_creation_input_tokens",),
+        "service_tier": ("mlflow.spanOutputs#service_tier", "mlflow.spanOutputs#usage.service_tier"),
+        "cache_write_1h_tokens": ("mlflow.spanOutputs#usage.cache_creation.ephemeral_1h_input_tokens",),
         "reported_cost_usd": ("mlflow.llm.cost#total_cost",),
         "streaming": ("stream",),
         "temperature": ("temperature",),

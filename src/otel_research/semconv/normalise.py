@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import events, failures, flags, keys, steps
+from otel_research.semconv import evaluations, events, failures, flags, keys, steps
 from otel_research.semconv.dialect import Attributes
 from otel_research.spans import schema
 
@@ -60,4 +60,5 @@ def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     is_troubled = failures.may_have(frame, Attributes(present).has)
     for step in steps.for_keys(present, is_troubled):
         frame = frame.with_columns(step)
+    frame = evaluations.read(frame, rows["attributes"], rows["events"])
     return flags.add(frame).select([pl.col(name).cast(dtype) for name, dtype in _OUT.items()])

@@ -10,6 +10,7 @@ ROLES = {
     "LLM": CALL,
     "EMBEDDING": CALL,
     "RERANKER": CALL,
+    "DECISION": CALL,
     "AGENT": AGENT,
     "CHAIN": CHAIN,
     "GUARDRAIL": CHAIN,
@@ -18,7 +19,7 @@ ROLES = {
     "RETRIEVER": RETRIEVAL,
     "EVALUATOR": EVALUATOR,
 }
-OPERATIONS = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank"}
+OPERATIONS = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank", "DECISION": "chat"}
 
 
 def role(attributes: Attributes) -> pl.Expr:
@@ -44,7 +45,7 @@ DIALECT = Dialect(
     operation=operation,
     evidence=("openinference.span.kind",),
     aliases={
-        "provider": ("llm.provider", "llm.system"),
+        "provider": ("llm.provider", "llm.system", "decision.provider", "decision.system"),
         "request_model": (
             "llm.request.model_name",
             "llm.invocation_parameters#model",
@@ -54,16 +55,28 @@ DIALECT = Dialect(
             "embedding.invocation_parameters#model",
             "embedding.model_name",
             "reranker.model_name",
+            "decision.request.model_name",
         ),
-        "response_model": ("llm.response.model_name", "llm.model_name"),
-        "input_tokens": ("llm.token_count.prompt",),
-        "output_tokens": ("llm.token_count.completion",),
+        "response_model": (
+            "llm.response.model_name",
+            "llm.model_name",
+            "decision.response.model_name",
+            "decision.model_name",
+        ),
+        "input_tokens": ("llm.token_count.prompt", "decision.token_count.input"),
+        "output_tokens": ("llm.token_count.completion", "decision.token_count.output"),
         "total_tokens": ("llm.token_count.total",),
-        "cache_read_tokens": ("llm.token_count.prompt_details.cache_read",),
+        "cache_read_tokens": (
+            "llm.token_count.prompt_details.cache_read",
+            "llm.token_count.prompt_details.cache_input",
+        ),
         "cache_write_tokens": ("llm.token_count.prompt_details.cache_write",),
         "reasoning_tokens": ("llm.token_count.completion_details.reasoning",),
         "audio_input_tokens": ("llm.token_count.prompt_details.audio",),
         "audio_output_tokens": ("llm.token_count.completion_details.audio",),
+        "image_input_tokens": ("llm.token_count.prompt_details.image",),
+        "image_output_tokens": ("llm.token_count.completion_details.image",),
+        "service_tier": ("llm.invocation_parameters#service_tier",),
         "reported_cost_usd": ("llm.cost.total",),
         "finish_reason": ("llm.finish_reason",),
         "streaming": ("llm.invocation_parameters#stream",),
@@ -91,5 +104,9 @@ DIALECT = Dialect(
         "exception.",
         "message.",
         "document.",
+        "decision.",
+        "annotations.",
+        "evaluations.",
+        "prompt.",
     ),
 )

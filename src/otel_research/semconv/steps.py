@@ -14,7 +14,7 @@ TEXTS = (
     "operation", "request_model", "response_model", "finish_reason", "response_id", "tool_name", "agent_name",
     "conversation_id", "user_id", "error_type", "error_message", "error_level", "score_name", "score_label",
     "first_token_at", "ttft_typed", "record_model", "record_provider", "record_operation", "outcome",
-    "failure_reason", "row", "inner_tool",
+    "failure_reason", "row", "inner_tool", "service_tier",
 )  # fmt: skip
 TRUTHS = ("streaming", "success")
 _TRANSPORT = ("http.request.method", "http.method")
@@ -111,6 +111,7 @@ def _words(attributes: Attributes) -> Iterable[pl.Expr]:
     yield providers.without_route(response).alias("response_model")
     yield pl.when(is_record).then(providers.named(pl.col("record_provider"))).otherwise("provider").alias("provider")
     yield by_word(pl.col("finish_reason"), vocabulary.finish).alias("finish_reason")
+    yield by_word(pl.col("service_tier"), vocabulary.tier).alias("service_tier")
     for name in ("response_id", "tool_name", "agent_name", "conversation_id", "user_id"):
         yield vocabulary.given(pl.col(name)).alias(name)
 
@@ -128,7 +129,9 @@ def _has_buckets(attributes: Attributes) -> pl.Expr:
     return attributes.text(*keys).is_not_null()
 
 
-_MODEL_FACTS = ("provider", "request_model", "response_model", "finish_reason", "response_id", "temperature")
+_MODEL_FACTS = (
+    "provider", "request_model", "response_model", "finish_reason", "response_id", "temperature", "service_tier",
+)  # fmt: skip
 
 
 def _by_role() -> Iterable[pl.Expr]:

@@ -41,9 +41,12 @@ COUNTS = (
     "total_tokens",
     "cache_read_tokens",
     "cache_write_tokens",
+    "cache_write_1h_tokens",
     "reasoning_tokens",
     "audio_input_tokens",
     "audio_output_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
 )
 
 
@@ -54,7 +57,7 @@ def counts() -> list[pl.Expr]:
     return [
         pl.when(~nothing).then(value).alias(name) if name != "total_tokens" else value.alias(name)
         for name, value in whole.items()
-    ]
+    ] + [_whole(pl.col("fresh_input_tokens")).alias("fresh_input_tokens")]
 
 
 def silent() -> pl.Expr:
@@ -121,8 +124,9 @@ def assumed_inclusive() -> pl.Expr:
 
 
 def billable() -> list[pl.Expr]:
-    """Input with the cache, output with the reasoning."""
-    given, out, total = pl.col("input_tokens"), pl.col("output_tokens"), pl.col("total_tokens")
+    """Input with the cache, output with the reasoning. Where only the input beside the cache is told, the sum."""
+    fresh, out, total = pl.col("fresh_input_tokens"), pl.col("output_tokens"), pl.col("total_tokens")
+    given = pl.coalesce("input_tokens", fresh + _cached())
     audio_in, audio_out = pl.col("audio_input_tokens").fill_null(0), pl.col("audio_output_tokens").fill_null(0)
     thought = pl.col("reasoning_tokens").fill_null(0)
     return [

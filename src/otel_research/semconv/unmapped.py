@@ -23,12 +23,15 @@ def unmapped(frame: pl.LazyFrame) -> pl.DataFrame:
     """
     understood = frame.filter(pl.col("dialect").is_not_null()).select("attributes")
     counts: dict[str, int] = {}
+    known: set[str] = set()
     for batch in understood.collect_batches(chunk_size=_AT_ONCE):
         for text in batch["attributes"]:
-            for key in {_NUMBER.sub("N", key) for key in row_of(text) or ()}:
-                counts[key] = counts.get(key, 0) + 1
-    rows = [(key, n) for key, n in counts.items() if not _is_known(key)]
-    found = pl.DataFrame(rows, schema={"key": pl.String, "rows": pl.Int64}, orient="row")
+            for key in {_NUMBER.sub("N", key) for key in (row_of(text) or {}).keys() - known}:
+                if _is_known(key):
+                    known.add(key)
+                else:
+                    counts[key] = counts.get(key, 0) + 1
+    found = pl.DataFrame(list(counts.items()), schema={"key": pl.String, "rows": pl.Int64}, orient="row")
     return found.sort("rows", "key", descending=[True, False])
 
 

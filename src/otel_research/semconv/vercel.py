@@ -6,6 +6,8 @@ import polars as pl
 
 from otel_research.semconv.dialect import CALL, CHAIN, TOOL, Attributes, Dialect
 
+_PROVIDER = "ai.response.providerMetadata#"
+
 
 def role(attributes: Attributes) -> pl.Expr:
     """The inner operations (doGenerate, doStream, doEmbed, doRerank) are the calls."""
@@ -43,6 +45,12 @@ DIALECT = Dialect(
         "cache_read_tokens": ("ai.usage.inputTokenDetails.cacheReadTokens", "ai.usage.cachedInputTokens"),
         "cache_write_tokens": ("ai.usage.inputTokenDetails.cacheWriteTokens",),
         "reasoning_tokens": ("ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"),
+        "cache_write_1h_tokens": (_PROVIDER + "anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
+        "service_tier": (
+            _PROVIDER + "openai.serviceTier",
+            _PROVIDER + "anthropic.usage.service_tier",
+            _PROVIDER + "azure.serviceTier",
+        ),
         "finish_reason": ("ai.response.finishReason",),
         "ttft_ms": ("ai.response.msToFirstChunk",),
         "response_id": ("ai.response.id",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import nesting, twins
+from otel_research.semconv import nesting, transport, twins
 from otel_research.semconv.dialect import by_word
 
 SCHEMA = {
@@ -12,12 +12,15 @@ SCHEMA = {
     "start_ns": pl.Int64(),
     "because": pl.String(),
     "doubt": pl.String(),
+    "attempts": pl.Int64(),
+    "backoff_ms": pl.Float64(),
     "keeper": pl.UInt64(),
     "keeper_start_ns": pl.Int64(),
 }
 _VENDOR = r"^(?:[a-z]{2,6}\.)?(?:anthropic|amazon|meta|mistral|cohere|openai|google|deepseek)\."
 _FOREVER = 2**61
-EVALUATORS = r"(?i)\b(deepeval|ragas|autoevals|trulens|phoenix[._]evals|evidently|openevals)\b"
+EVALUATORS = r"(?i)(?:^|[._-])(ragas|autoevals|openevals|phoenix[._]evals|continuous_eval|uptrain)(?:$|[._-])"
+"""Scopes of packages that only judge; those that also trace the system say which span judges (`semconv` roles)."""
 _PARTS = {"agent": nesting.AGENT, "tool": nesting.TOOL}
 CALL = 3
 """What a row is in a tree of calls; everything else is 0."""
@@ -50,6 +53,7 @@ def links() -> list[pl.Expr]:
         pl.when(pl.col("parent_span_id").is_not_null()).then(identity("parent_span_id")).alias("parent_key"),
         pl.when(counts()).then(pl.lit(CALL, dtype=pl.UInt8)).otherwise(part).alias("part"),
         apart.alias("is_aside"),
+        *transport.facts(),
     ]
 
 
@@ -94,13 +98,15 @@ def decide(rows: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     """
     calls = calls.with_row_index("row").with_columns(start_ns=rows["start_ns"].gather(calls["at"]))
     parent = _parents(rows)
-    calls = calls.with_columns(_above(rows, calls["at"], parent))
+    found = None if parent is None else nesting.nearest(parent, rows["part"] == CALL, rows["part"])
+    calls = calls.with_columns(_above(rows, calls["at"], parent, found))
     wrapped = _wrapped(nesting.wrapped(calls))
     linked = pl.concat([twins.pairs(calls.join(wrapped, on="row", how="anti")), _logs(calls, wrapped)])
     left_out = pl.concat([wrapped.drop("first"), _twins(calls, linked)]).unique(
         "row", keep="first", maintain_order=True
     )
-    return _lines(calls, left_out, _tools(rows, parent))
+    resent = transport.NONE if found is None else transport.retries(rows, found)
+    return _lines(calls, left_out, _tools(rows, parent), resent)
 
 
 def _parents(rows: pl.DataFrame) -> pl.Series | None:
@@ -108,13 +114,12 @@ def _parents(rows: pl.DataFrame) -> pl.Series | None:
     return nesting.parents(rows.with_row_index("row")) if rows["parent_key"].null_count() < len(rows) else None
 
 
-def _above(rows: pl.DataFrame, at: pl.Series, parent: pl.Series | None) -> list[pl.Series]:
+def _above(rows: pl.DataFrame, at: pl.Series, parent: pl.Series | None, found: pl.DataFrame | None) -> list[pl.Series]:
     """Per call: the nearest call above, what lies between, and whether it is part of an evaluation."""
-    if parent is None:
+    if parent is None or found is None:
         nothing = pl.repeat(None, len(at), dtype=pl.UInt32, eager=True)
         none = {"above": nothing, "crossed": nothing.cast(pl.UInt8), "aside": rows["is_aside"].gather(at)}
         return [series.alias(name) for name, series in none.items()]
-    found = nesting.nearest(parent, rows["part"] == CALL, rows["part"])
     place = pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True).scatter(at, pl.int_range(len(at), eager=True))
     above = nesting.without_circles(place.gather(found["above"].gather(at)))
     aside = nesting.under(parent, rows["is_aside"]).gather(at)
@@ -200,16 +205,25 @@ def _ran_inside() -> pl.Expr:
     return (pl.col("tool_start") < pl.col("end")) & ~pl.col("asks_tool").fill_null(False)
 
 
-def _lines(calls: pl.DataFrame, left_out: pl.DataFrame, tools: pl.DataFrame) -> pl.DataFrame:
+def _lines(calls: pl.DataFrame, left_out: pl.DataFrame, tools: pl.DataFrame, resent: pl.DataFrame) -> pl.DataFrame:
     ends = left_out.select("row", "because").join(_resolved(left_out), on="row", how="left", maintain_order="left")
     stays = calls.join(left_out, on="row", how="anti")
     apart = stays.filter("aside").select("row", because=pl.lit("aside"), keeper=_NO_ROW)
     with_tools = stays.join(tools, on="at", how="inner").filter(_ran_inside())
     doubtful = with_tools.select("row").unique().with_columns(doubt=pl.lit("tools_inside_call"))
     lines = pl.concat([ends, apart]).join(doubtful, on="row", how="full", coalesce=True)
+    lines = lines.join(_resent(calls, ends, resent), on="row", how="full", coalesce=True)
     own = calls.select("row", id="key", start_ns="start_ns")
     keepers = own.rename({"row": "keeper", "id": "keeper_id", "start_ns": "keeper_start_ns"})
     told = lines.join(own, on="row", how="left").join(keepers, on="keeper", how="left")
-    return told.select("id", "start_ns", "because", "doubt", "keeper_id", "keeper_start_ns").rename(
+    return told.select("id", "start_ns", "because", "doubt", *transport.FACTS, "keeper_id", "keeper_start_ns").rename(
         {"keeper_id": "keeper"}
     )
+
+
+def _resent(calls: pl.DataFrame, ends: pl.DataFrame, resent: pl.DataFrame) -> pl.DataFrame:
+    """What is known of a call's attempts, on the row that stands for it."""
+    own = resent.join(calls.select("at", "row"), on="at", how="inner").select("row", *transport.FACTS)
+    moved = own.join(ends.select("row", "keeper"), on="row", how="left")
+    moved = moved.with_columns(row=pl.coalesce("keeper", "row")).drop("keeper").sort("attempts", descending=True)
+    return moved.unique("row", keep="first", maintain_order=True)

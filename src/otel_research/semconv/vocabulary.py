@@ -57,6 +57,11 @@ FINISH = {
 }
 """Providers' words -> stop | length | tool_call | content_filter; matched in lower case."""
 
+ORDINARY = ("auto", "default", "standard", "standard_only", "on_demand", "on-demand", "unspecified")
+"""Service tiers that cost what the price list says."""
+_TIER = r"^(?:service_?tier[._])?([a-z][a-z0-9_-]{0,30})$"
+"""A tier is one word: printed objects of a client (`<openai.Omit object ...>`) are none."""
+
 _NO_VALUE = ("", "None", "null", "unknown")
 
 
@@ -69,6 +74,12 @@ def finish(value: pl.Expr) -> pl.Expr:
     """One of our finish reasons; a word that no table knows stays, in lower case."""
     word = value.str.extract(r"(?:FinishReason\.)?([A-Za-z][\w-]*)").str.to_lowercase()
     return pl.when(~word.is_in(["none", "null"])).then(word.replace(FINISH))
+
+
+def tier(value: pl.Expr) -> pl.Expr:
+    """The service tier in one word; null for the ordinary one and for what is no tier."""
+    word = value.str.to_lowercase().str.strip_chars().str.extract(_TIER)
+    return pl.when(~word.is_in([*ORDINARY, "none", "null", "unknown"])).then(word)
 
 
 def given(value: pl.Expr) -> pl.Expr:

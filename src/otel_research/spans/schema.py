@@ -77,13 +77,21 @@ CANONICAL: tuple[Column, ...] = (
     Column("provider", "text", "gen_ai.provider.name, normalised"),
     Column("request_model", "text", "the model that was asked for"),
     Column("response_model", "text", "the model that answered"),
+    Column(
+        "service_tier", "text", "batch | flex | priority | ... as the provider says; null = unknown or the ordinary one"
+    ),
     Column("input_tokens", "int", "billable input, cached tokens included; null = unknown"),
     Column("output_tokens", "int", "billable output, reasoning included; null = unknown"),
     Column("cache_read_tokens", "int", "part of input_tokens read from a cache"),
     Column("cache_write_tokens", "int", "part of input_tokens written to a cache"),
+    Column(
+        "cache_write_1h_tokens", "int", "part of cache_write_tokens kept for an hour, which costs more; null = unknown"
+    ),
     Column("reasoning_tokens", "int", "part of output_tokens spent on reasoning"),
     Column("audio_input_tokens", "int", "part of input_tokens that is audio"),
     Column("audio_output_tokens", "int", "part of output_tokens that is audio"),
+    Column("image_input_tokens", "int", "part of input_tokens that is images"),
+    Column("image_output_tokens", "int", "part of output_tokens that is images"),
     Column("reported_cost_usd", "float", "cost as the instrumentation reported it"),
     Column("ttft_ms", "float", "time to the first token or chunk"),
     Column("streaming", "bool", "null = unknown"),
@@ -101,7 +109,9 @@ CANONICAL: tuple[Column, ...] = (
         "text",
         "timeout | rate_limit | api_error | invalid_request | content_filter | tool_error | cancelled | interrupted | other",
     ),
-    Column("attempts", "int", "requests sent for this call where the instrumentation says so; null = unknown"),
+    Column(
+        "attempts", "int", "requests sent for this call, from what the client or its HTTP requests say; null = unknown"
+    ),
     Column(
         "rollup_input_tokens", "int", "input tokens that an agent, chain or workflow row repeats; never part of a sum"
     ),
@@ -111,12 +121,22 @@ CANONICAL: tuple[Column, ...] = (
     Column("score_name", "text", "evaluation name on a score row"),
     Column("score_value", "float", "evaluation value on a score row"),
     Column("score_label", "text", "evaluation label on a score row"),
+    Column(
+        "evaluations",
+        "text",
+        "results that events, judges and annotations left on this row: JSON array of {name, value, label, explanation, source}",
+    ),
     Column("flags", "text", "comma-separated data-quality flags of this row; null = none"),
 )
 
 DERIVED: tuple[Column, ...] = (
     Column("is_call", "bool", "this row is the one that counts for its request to a model"),
     Column("excluded_because", "text", "why a row that looks like a call does not count; null otherwise"),
+    Column(
+        "backoff_ms",
+        "float",
+        "time of the call between attempts; duration_ms - backoff_ms is work; null = one attempt or unknown",
+    ),
     Column("cost_usd", "float", "cost of the call in US dollars; null = unpriced"),
     Column("cost_nano_usd", "int", "the same in nano-dollars, exact under summation"),
     Column("cost_source", "text", '"reported" | "computed"; null = unpriced'),
