@@ -104,7 +104,8 @@ def _of_notes(told: Mapping[str, Any]) -> Iterator[Result]:
     for key in told:
         if _NOTE.fullmatch(key):
             note = key.removesuffix("name")
-            yield _result(*(told.get(note + part) for part in ("name", "score", "label", "explanation")), "annotation")
+            name, value, label, why = (told.get(note + part) for part in ("name", "score", "label", "explanation"))
+            yield _result(name, value, label, why, "annotation")
 
 
 def _of_langfuse(told: Mapping[str, Any]) -> Iterator[Result]:
