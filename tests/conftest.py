@@ -90,3 +90,16 @@ def wait_for() -> Callable[[int], None]:
         pytest.fail("the forked child hangs")
 
     return wait
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], bool]], None]:
+    """Wait until a condition holds; after half a minute the test fails."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen"
+            time.sleep(0.02)
+
+    return wait

@@ -8,7 +8,9 @@
     │   └── ExperimentRunning     the call needs a stopped experiment, or another one runs
     ├── StoreError
     │   ├── StoreClosed           append after close
-    │   └── StoreFull             no room, and the policy says to raise
+    │   ├── StoreFull             no room, and the policy says to raise
+    │   └── StoreUnreachable      it does not answer now; what is to be stored waits in the local journal
+    ├── ArchiveError              an archive is damaged, incomplete or not one
     ├── NotEnoughData             a result was asked for that the data cannot give
     ├── BudgetExceeded            a budget rule with action="stop" fired
     └── MissingExtra              an optional dependency is not installed
@@ -54,6 +56,14 @@ class StoreClosed(StoreError):
 
 class StoreFull(StoreError):
     """There is no room, and the policy says to raise."""
+
+
+class StoreUnreachable(StoreError):
+    """A store does not answer now; what is to be stored waits in the local journal."""
+
+
+class ArchiveError(ResearchError):
+    """An archive is damaged, incomplete or not one."""
 
 
 class NotEnoughData(ResearchError):

@@ -23,6 +23,7 @@ from otel_research.context import environment
 from otel_research.errors import ConfigurationError
 from otel_research.experiments import ExperimentRecord
 from otel_research.journal.log import Log
+from otel_research.store.backlog import check_limit
 from otel_research.store.base import Store
 from otel_research.store.library import Library
 
@@ -50,6 +51,7 @@ class Settings:
     starts: bool
     content: Policy
     spill: str | None
+    backlog: int | None
 
     def is_same(self, other: Settings) -> bool:
         """Whether the other settings ask for the same recorder."""
@@ -57,8 +59,8 @@ class Settings:
             _same_store(self.store, other.store)
             and self.provider is other.provider
             and forward.same(self.forward, other.forward)
-            and (self.forward_all, self.overload, self.fsync, self.starts, self.spill)
-            == (other.forward_all, other.overload, other.fsync, other.starts, other.spill)
+            and (self.forward_all, self.overload, self.fsync, self.starts, self.spill, self.backlog)
+            == (other.forward_all, other.overload, other.fsync, other.starts, other.spill, other.backlog)
             and self.content == other.content
         )
 
@@ -77,7 +79,7 @@ class Recorder:
         self.settings = settings
         # First, because a bad argument must not leave a global provider behind.
         forwarding = forward.processors(settings.forward)
-        self.library = Library(settings.store, local_root=local_root)
+        self.library = Library(settings.store, local_root=local_root, backlog=settings.backlog)
         self.tally = Tally()
         # Protects the table of captures; never held on a span's way.
         self._lock = threading.Lock()
@@ -105,7 +107,7 @@ class Recorder:
         if store is None:
             return self.library
         key = store if isinstance(store, str) else f"object:{id(store)}"
-        return self._libraries.setdefault(key, Library(store))
+        return self._libraries.setdefault(key, Library(store, backlog=self.settings.backlog))
 
     def begin(self, record: ExperimentRecord, library: Library, rules: dict[str, Any]) -> ExperimentCapture:
         """Take spans of an experiment from now on."""
@@ -183,7 +185,8 @@ class Recorder:
 
         try:
             lifecycle.stop_all(self)
-            self.flush()
+            # One attempt: a store that is away now gets the rest from whoever opens the experiment next.
+            self.flush(timeout=0.0)
         finally:
             # Also when the store fails: the host gets its sampler back.
             self.is_closed = True
@@ -219,11 +222,12 @@ def configure(
     starts: bool | None = None,
     content: Policy | None = None,
     spill: str | Path | None = None,
+    backlog: int | str | None = None,
 ) -> Recorder:
     """Set up capture for this process; see the parameters for what each answers.
 
     Args:
-        store: "disk:PATH", "memory:" or a `Store`; default: OTEL_RESEARCH_STORE, else "disk:.otel_research".
+        store: "disk:PATH", "memory:", "postgresql://…", "s3://bucket/prefix" or a `Store`; default: OTEL_RESEARCH_STORE, else "disk:.otel_research".
         provider: the TracerProvider to extend; default: the global one if it is an SDK provider,
             else one is built and made global.
         forward: "otlp", a SpanExporter, a SpanProcessor or a list: where spans also go.
@@ -233,6 +237,8 @@ def configure(
         starts: journal the start of spans too, so that a span that never ends is data.
         content: "full", "hash", "drop" or callable(key, value): what may be written of prompts and completions.
         spill: a folder, on another disk, where spans go under overload="spill" while there is no room.
+        backlog: bytes ("2GiB") that an experiment's local journal may hold while a store elsewhere takes no
+            spans; at the limit `overload` decides. Default: what the disk holds.
 
     Again with the same arguments it changes nothing; with others it is an error until `close()`.
 
@@ -241,7 +247,7 @@ def configure(
         StoreError: the store cannot be opened.
     """
     global _current
-    settings = _settings(store, provider, forward, forward_all, overload, fsync, starts, content, spill)
+    settings = _settings(store, provider, forward, forward_all, overload, fsync, starts, content, spill, backlog)
     with _configuring:
         if _current is not None and not _current.is_closed:
             if _current.settings.is_same(settings):
@@ -286,6 +292,7 @@ def _settings(
     starts: bool | None,
     content: Policy | None,
     spill: str | Path | None = None,
+    backlog: int | str | None = None,
 ) -> Settings:
     said = environment()
     chosen = store if store is not None else said.get("store")
@@ -307,6 +314,7 @@ def _settings(
         starts=starts,
         content=check_policy(content if content is not None else said.get("content") or "full"),
         spill=_folder(spill if spill is not None else said.get("spill")),
+        backlog=check_limit(backlog if backlog is not None else said.get("backlog")),
     )
 
 

@@ -18,7 +18,7 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
     import polars as pl
 
     counts = library.counts(experiment_id)
-    told = library.journal.ledgers(experiment_id)
+    told = library.ledgers(experiment_id)
     is_ended = ~pl.col("status").eq_missing("interrupted")
     rows = library.scan(experiment_id).select(is_ended.sum().alias("stored")).collect()
     stored = int(rows["stored"][0] or 0)

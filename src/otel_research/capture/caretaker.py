@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from dataclasses import dataclass
 
 from otel_research.capture import registry
 from otel_research.capture.experiment import ExperimentCapture
-from otel_research.capture.feed import Feeder
+from otel_research.capture.feed import Courier
 from otel_research.capture.ledger import Tally
 from otel_research.journal.segment import Segment
 from otel_research.store.library import Library
@@ -29,7 +28,6 @@ class Charge:
 
     capture: ExperimentCapture
     library: Library
-    feeder: Feeder | None
     saved: int = 0
     """The version of its tally that is kept beside its frames."""
 
@@ -51,12 +49,13 @@ class Caretaker:
         self._retired: list[Segment] = []
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._courier = Courier(self._interval)
         self._is_over = False
 
     def take(self, capture: ExperimentCapture, library: Library) -> None:
         """Tend an experiment from now on."""
-        feeder = Feeder(capture.experiment_id, library) if library.is_fed else None
-        self._charges = {**self._charges, capture.experiment_id: Charge(capture, library, feeder)}
+        self._courier.take(capture.experiment_id, capture.log.writer.name, library)
+        self._charges = {**self._charges, capture.experiment_id: Charge(capture, library)}
         self._ensure_thread()
 
     def retire(self, segment: Segment) -> None:
@@ -88,14 +87,11 @@ class Caretaker:
 
     def deliver(self, experiment_id: str) -> None:
         """Bring what is journaled to a store that is fed; nothing to do for the others."""
-        charge = self._charges.get(experiment_id)
-        if charge is not None and charge.feeder is not None:
-            charge.feeder.deliver()
+        self._courier.deliver(experiment_id)
 
     def deliver_all(self, timeout: float) -> int:
         """The same for all, within `timeout` seconds; how many spans are still to be delivered."""
-        deadline = time.monotonic() + timeout
-        return sum(charge.feeder.deliver(deadline) for charge in list(self._charges.values()) if charge.feeder)
+        return self._courier.deliver_all(timeout)
 
     # -- the thread ---------------------------------------------------------------------
 
@@ -124,8 +120,6 @@ class Caretaker:
             self._save_counts(charge)
             if self._is_child:
                 self._follow_the_parent(charge)
-            if charge.feeder is not None:
-                charge.feeder.deliver()
 
     def _save_counts(self, charge: Charge) -> None:
         """Losses and errors must be known also of a process that leaves without a word."""
@@ -147,16 +141,15 @@ class Caretaker:
         """Let the thread end."""
         self._is_over = True
         self._wake.set()
+        self._courier.close()
 
     def after_fork(self) -> None:
         """In the child: own thread, own counts; what was full is the parent's to finish."""
         is_over = self._is_over
         self._start_over()
         self._is_over, self._is_child = is_over, True
-        for experiment_id, charge in self._charges.items():
+        for charge in self._charges.values():
             charge.library.after_fork()
             charge.saved = 0
-            if charge.feeder is not None:
-                charge.feeder = Feeder(experiment_id, charge.library)
         if self._charges and not is_over:
             self._ensure_thread()

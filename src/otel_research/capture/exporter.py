@@ -150,7 +150,7 @@ class ExperimentExporter(SpanExporter):
             log.sync()
         for experiment_id, received in self._tally.under("received").items():
             counts = {"received": received, "framed": self._tally[f"framed:{experiment_id}"]}
-            self._library.journal.put_ledger(experiment_id, self._writer.name, counts)
+            self._library.put_ledger(experiment_id, self._writer.name, counts)
 
     def _ensure_record(self, experiment_id: str, span: ReadableSpan) -> None:
         with self._lock:

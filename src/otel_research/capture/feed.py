@@ -1,95 +1,79 @@
-"""From the local journal to a store that is elsewhere: idempotent, resumable, never on a span's way."""
+"""When deliveries are due: in the background, on a thread of its own, so that a slow store holds up nothing."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
 
-from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from otel_research.store.feed import Feed
+from otel_research.store.library import Library
 
-from otel_research.errors import StoreError
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from otel_research.store.library import Library
-
-BATCH_ROWS = 10_000
 _RETRY_SECONDS = 0.2
 
 _logger = logging.getLogger("otel_research")
 
 
-class Feeder:
-    """Delivers one experiment's journaled rows to its store, in order, at least once.
+class Courier:
+    """Delivers what one recorder's experiments have journaled; made anew in a forked child, which delivers nothing."""
 
-    The store is idempotent, so a delivery that is repeated after a crash changes nothing.
-    """
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        # Replaced as a whole, so that the thread may walk it without a lock.
+        self._feeds: dict[str, Feed] = {}
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_over = False
 
-    def __init__(self, experiment_id: str, library: Library) -> None:
-        self._experiment_id = experiment_id
-        self._library = library
-        self._delivered: set[tuple[str, str, str]] = set()
-        # One delivery at a time: the background thread and a flush may meet.
-        self._lock = threading.Lock()
-        self._has_logged = False
+    def take(self, experiment_id: str, writer: str, library: Library) -> None:
+        """Deliver an experiment's spans from now on: what this process writes, and what nobody else brings."""
+        feed = library.feed(experiment_id)
+        if feed is None:
+            return
+        feed.claim(writer)
+        self._feeds = {**self._feeds, experiment_id: feed}
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, args=(library,), name="otel-research-feed", daemon=True)
+            self._thread.start()
 
-    def deliver(self, deadline: float | None = None) -> int:
-        """Bring over what is journaled and not yet delivered; how many rows are still pending.
+    def deliver(self, experiment_id: str) -> None:
+        """Bring what is journaled of one experiment, now."""
+        if experiment_id in self._feeds:
+            self._feeds[experiment_id].try_deliver(now=True)
 
-        Without a deadline one attempt is made; with one, attempts go on until it.
-        """
-        with self._lock:
-            while True:
-                pending = self._attempt()
-                if not pending or deadline is None or time.monotonic() > deadline:
-                    return pending
-                time.sleep(_RETRY_SECONDS)
+    def deliver_all(self, timeout: float) -> int:
+        """The same for all, within `timeout` seconds; how many spans are still to be delivered."""
+        deadline = time.monotonic() + timeout
+        return sum(_delivered_by(feed, deadline) for feed in self._feeds.values())
 
-    def _attempt(self) -> int:
-        # Without it an instrumented driver's spans about our own writes would come back to be written.
-        token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        try:
-            return self._sent()
-        finally:
-            otel_context.detach(token)
+    def _work(self, library: Library) -> None:
+        _bring_leftovers(library)
+        while not self._is_over:
+            self._wake.wait(self._interval)
+            self._wake.clear()
+            for feed in list(self._feeds.values()):
+                if not self._is_over and feed.exists:
+                    feed.try_deliver()
 
-    def _sent(self) -> int:
-        """Send what is pending; how many rows could not be sent."""
-        rows = self._pending_rows()
-        sent = 0
-        try:
-            for part in rows.iter_slices(BATCH_ROWS):
-                self._library.store.append(part.to_arrow(compat_level=None).combine_chunks().to_batches()[0])
-                self._delivered.update(_keys(part))
-                sent += part.height
-        except Exception as error:
-            self._complain(error)
-        return rows.height - sent
-
-    def _pending_rows(self) -> pl.DataFrame:
-        import polars as pl
-
-        journal = self._library.journal
-        rows = journal.scan(self._experiment_id).collect()  # type: ignore[attr-defined]
-        if not self._delivered or rows.is_empty():
-            return rows  # type: ignore[no-any-return]
-        known = pl.DataFrame(list(self._delivered), schema=["trace_id", "span_id", "status"], orient="row")
-        return rows.join(known, on=["trace_id", "span_id", "status"], how="anti", maintain_order="left")  # type: ignore[no-any-return]
-
-    def _complain(self, error: Exception) -> None:
-        if not self._has_logged:
-            self._has_logged = True
-            kind = "" if isinstance(error, StoreError) else f"{type(error).__name__}: "
-            _logger.warning(
-                "otel_research: the store does not take spans now (%s%s). They stay in the local journal and are delivered later.",
-                kind,
-                error,
-            )
+    def close(self) -> None:
+        """Let the thread end."""
+        self._is_over = True
+        self._wake.set()
 
 
-def _keys(part: pl.DataFrame) -> list[tuple[str, str, str]]:
-    return list(part.select("trace_id", "span_id", "status").iter_rows())
+def _bring_leftovers(library: Library) -> None:
+    """What earlier processes could not deliver."""
+    try:
+        library.find()
+    except Exception as error:
+        _logger.warning("otel_research: what earlier runs left cannot be delivered now: %s", error)
+
+
+def _delivered_by(feed: Feed, deadline: float) -> int:
+    """Try until everything has arrived or the time is over; how much has not."""
+    while True:
+        is_done = feed.try_deliver(now=True)
+        pending = feed.pending()
+        if (is_done and not pending) or time.monotonic() > deadline:
+            return pending
+        time.sleep(_RETRY_SECONDS)

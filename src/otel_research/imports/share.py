@@ -83,7 +83,7 @@ class Share:
         if self._received:
             # Under the file's own name: the same file again says the same.
             writer = f"import-{origin['sha256'][:32]}"
-            self._library.journal.put_ledger(self._id, writer, {"received": self._received})
+            self._library.put_ledger(self._id, writer, {"received": self._received})
         if self._record is None or self._record.state == "stopped":
             # First, because rows that are known to be distinct are cheap to count.
             self._library.journal.seal(self._id, is_over=True)

@@ -22,6 +22,7 @@ import io
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,10 @@ from otel_research.journal.log import Closed, Log
 from otel_research.journal.reader import Contents, Counts
 from otel_research.journal.segment import Segment, open_file_segment
 from otel_research.journal.writer import Writer, is_alive
-from otel_research.store import manifest, rows, seal
+from otel_research.store import backlog, manifest, rows, seal
 from otel_research.store.catalogue import DiskCatalogue
 from otel_research.store.files import write_whole
+from otel_research.store.follow import Cursor, Part, WriterFollower
 from otel_research.store.manifest import Sealed
 from otel_research.store.tail import SegmentFile, WriterTail, segment_files, segment_name
 
@@ -46,13 +48,16 @@ if TYPE_CHECKING:
 class DiskStore(DiskCatalogue):
     """Spans in folders under `root`; any number of processes may write and read at once."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, *, limit: int | None = None) -> None:
         super().__init__(Path(root).expanduser().absolute())
+        self.limit = limit
+        """Bytes that one experiment's journal may hold, for a journal whose store is elsewhere; None: no limit."""
         self._is_closed = False
         self._tails: dict[tuple[str, str], tuple[int, WriterTail]] = {}
         # Protects the cached tails: one reader refreshes at a time.
         self._reading = threading.Lock()
         self._logs: dict[str, list[Log]] = {}
+        self._followers: dict[tuple[str, str], WriterFollower] = {}
         self._taken_over: set[str] = set()
         """Writers of segments that were brought here from a second place: complete."""
 
@@ -78,6 +83,8 @@ class DiskStore(DiskCatalogue):
             if not journal.parent.exists() and index > 0:
                 raise OSError(errno.ENOENT, "the experiment's folder was removed while it ran", str(journal.parent))
             journal.mkdir(parents=True, exist_ok=True)
+            if self.limit is not None:
+                backlog.check_room(journal, size, self.limit)
             return open_file_segment(journal / segment_name(writer.name, index), size)
 
         log = Log(open_segment, on_rolled=on_rolled or _finish)
@@ -153,6 +160,42 @@ class DiskStore(DiskCatalogue):
         if file.writer in self._own_writers(experiment_id):
             return any(log.is_growing_in(file.name) for log in self._logs.get(experiment_id, ()))
         return not _is_gone(file)
+
+    # -- the way to another store ---------------------------------------------------------
+
+    def since(self, experiment_id: str, writer: str, cursor: Cursor, /) -> Iterator[Part]:
+        """One writer's rows behind the cursor, in parts; see `store.base.Followed`."""
+        folder = self.folder(experiment_id)
+        current = manifest.latest(folder / "manifest")
+        follower = self._followers.get((experiment_id, writer))
+        if follower is None:
+            follower = self._followers[experiment_id, writer] = WriterFollower(current.carried(writer))
+        files = segment_files(folder / "journal").get(writer, [])
+        for file in files:
+            if file.name in current.names():
+                file.path.unlink(missing_ok=True)
+                continue
+            is_growing, size = self._state_of(experiment_id, file, is_newest=file is files[-1])
+            is_complete = False
+            for part in follower.parts(file, cursor, is_growing=is_growing, size=size):
+                yield part
+                cursor, is_complete = part.cursor, part.is_last
+            if not is_complete:
+                return
+
+    def _state_of(self, experiment_id: str, file: SegmentFile, *, is_newest: bool) -> tuple[bool, int | None]:
+        """(whether it may still grow, the size that it has to be read to): of another process only its files tell."""
+        is_growing = self._is_growing(experiment_id, file)
+        if not is_growing or is_newest or file.writer in self._own_writers(experiment_id):
+            return is_growing, None
+        return False, file.path.stat().st_size
+
+    def let_go(self, experiment_id: str, part: Part, /) -> None:
+        """Drop a segment that another store has; its counts stay."""
+        folder, entry = self.folder(experiment_id), part.sealed
+        if entry is not None:
+            manifest.update(folder / "manifest", lambda current: manifest.with_sealed(current, entry))
+            (folder / "journal" / f"{entry.name}.wal").unlink(missing_ok=True)
 
     # -- the way out --------------------------------------------------------------------
 
@@ -231,6 +274,24 @@ class DiskStore(DiskCatalogue):
                 open_spans += tail.open_count
         return total, open_spans
 
+    def counts_by_writer(self, experiment_id: str) -> dict[str, Counts]:
+        """writer -> what its frames tell, as far as they have been followed or sealed."""
+        found: dict[str, Counts] = {}
+        current = manifest.latest(self.folder(experiment_id) / "manifest")
+        for entry in current.sealed:
+            if entry.writer is not None:
+                found.setdefault(entry.writer, Counts()).add(entry.counts)
+        for (owner, writer), follower in self._followers.items():
+            if owner == experiment_id and follower.segment not in current.names():
+                found.setdefault(writer, Counts()).add(follower.counts)
+        return found
+
+    def writers(self, experiment_id: str) -> set[str]:
+        """Every process that has written frames here."""
+        folder = self.folder(experiment_id)
+        sealed = {entry.writer for entry in manifest.latest(folder / "manifest").sealed if entry.writer is not None}
+        return sealed | set(segment_files(folder / "journal"))
+
     def has_live_writer(self, experiment_id: str) -> bool:
         """Whether any process that wrote to the experiment may still run."""
         writers = segment_files(self.folder(experiment_id) / "journal").values()
@@ -244,17 +305,22 @@ class DiskStore(DiskCatalogue):
 
     def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
         """What every process counted."""
+        return list(self.ledgers_by_writer(experiment_id).values())
+
+    def ledgers_by_writer(self, experiment_id: str) -> dict[str, dict[str, Any]]:
+        """writer -> what it counted."""
         paths = sorted((self.folder(experiment_id) / "ledger").glob("*.json"))
-        return [msgspec.json.decode(path.read_bytes()) for path in paths]
+        return {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
 
     # -- the end ------------------------------------------------------------------------
 
     def delete(self, experiment_id: str) -> None:
         """Forget an experiment's rows; its record stays until `delete_experiment`."""
         folder = self.folder(experiment_id)
-        for part in ("journal", "late", "parquet", "manifest", "ledger"):
+        for part in ("journal", "late", "parquet", "manifest", "ledger", "feed"):
             shutil.rmtree(folder / part, ignore_errors=True)
         self._tails = {key: value for key, value in self._tails.items() if key[0] != experiment_id}
+        self._followers = {key: value for key, value in self._followers.items() if key[0] != experiment_id}
 
     def close(self) -> None:
         """Release what is held. Idempotent."""
@@ -265,6 +331,7 @@ class DiskStore(DiskCatalogue):
     def after_fork(self) -> None:
         """In the child: a reader in the parent may hold the lock. The logs' own forks are their captures'."""
         self._reading = threading.Lock()
+        self._followers = {}
 
     def _check_open(self) -> None:
         if self._is_closed:

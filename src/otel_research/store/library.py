@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otel_research.context import environment
-from otel_research.errors import ExperimentRunning
+from otel_research.errors import ExperimentRunning, StoreError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, has_tag
 from otel_research.store import rows
-from otel_research.store.base import Catalogue, Journaled, Store
+from otel_research.store.backlog import key_of
+from otel_research.store.base import Accounts, Catalogue, Journaled, Store
+from otel_research.store.feed import Feed, destination_of
+from otel_research.store.mirror import Mirror
 from otel_research.store.urls import open_store
 
 if TYPE_CHECKING:
@@ -25,11 +29,15 @@ if TYPE_CHECKING:
 class Library:
     """Experiments of one store. Reading needs nothing else: no provider, no recorder."""
 
-    def __init__(self, store: str | Store | None = None, *, local_root: Path | None = None) -> None:
+    def __init__(
+        self, store: str | Store | None = None, *, local_root: Path | None = None, backlog: int | None = None
+    ) -> None:
         self.store = open_store(store)
+        self._limit = backlog
         self.journal = self._journal(local_root)
         """Where spans are journaled: the store itself, or a local disk that feeds it."""
-        self.catalogue: Catalogue = self.store if isinstance(self.store, Catalogue) else self._local(local_root)
+        self._feeds: dict[str, Feed] = {}
+        self.catalogue: Catalogue = self._catalogue(local_root)
         self.spill: Journaled | None = None
         """A second place, where spans go while there is no room in the first; part of every reading."""
         told = environment().get("spill")
@@ -39,12 +47,19 @@ class Library:
     def _journal(self, local_root: Path | None) -> Journaled:
         return self.store if isinstance(self.store, Journaled) else self._local(local_root)
 
+    def _catalogue(self, local_root: Path | None) -> Catalogue:
+        if not isinstance(self.store, Catalogue):
+            return self._local(local_root)  # type: ignore[no-any-return]
+        if not self.is_fed:
+            return self.store
+        return Mirror(self._local(local_root), self.store, destination_of(self.store))
+
     def _local(self, local_root: Path | None) -> Any:
         from otel_research.store.disk import DiskStore, default_root
 
         existing = getattr(self, "_local_store", None)
         if existing is None:
-            existing = self._local_store = DiskStore(local_root or default_root())
+            existing = self._local_store = DiskStore(local_root or default_root(), limit=self._limit)
         return existing
 
     @property
@@ -61,6 +76,52 @@ class Library:
         """The record; one whose processes died without a stop is marked stopped first."""
         return self._mended(self.catalogue.get_experiment(experiment_id))
 
+    # -- a store that is fed ------------------------------------------------------------
+
+    def feed(self, experiment_id: str) -> Feed | None:
+        """What brings the experiment's spans from the local journal to the store; None where the store journals."""
+        if not self.is_fed:
+            return None
+        if experiment_id not in self._feeds:
+            mirror = self.catalogue if isinstance(self.catalogue, Mirror) else None
+            made = Feed(experiment_id, self.journal, self.store, mirror)  # type: ignore[arg-type]
+            # The first of two threads wins: there is one lock per experiment.
+            self._feeds.setdefault(experiment_id, made)
+        return self._feeds[experiment_id]
+
+    def leftovers(self) -> list[str]:
+        """Experiments of which spans, or what was said of them, may still be on their way to the store from here."""
+        if not self.is_fed:
+            return []
+        key = key_of(destination_of(self.store))
+        return [path.parents[1].name for path in self.journal.root.glob(f"*/feed/{key}")]  # type: ignore[attr-defined]
+
+    def _catch_up(self, record: ExperimentRecord) -> None:
+        """Deliver what an earlier process could not; where the store is still away it waits further."""
+        feed = self.feed(record.id)
+        if feed is not None and feed.exists:
+            feed.try_deliver(is_over=record.state != "running")
+
+    def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
+        """Keep what one process counted, also where other machines look for it."""
+        self.journal.put_ledger(experiment_id, writer, counts)
+        if self.is_fed and isinstance(self.store, Accounts):
+            self.store.put_accounts(experiment_id, writer, counts)
+
+    def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
+        """What every process counted, on this machine and, as far as the store knows, on others."""
+        return [*self.journal.ledgers(experiment_id), *self._elsewhere(experiment_id)]
+
+    def _elsewhere(self, experiment_id: str) -> list[dict[str, Any]]:
+        """What processes counted whose frames are not on this machine."""
+        if not self.is_fed or not isinstance(self.store, Accounts):
+            return []
+        journal: Any = self.journal
+        here = {*journal.ledgers_by_writer(experiment_id), *journal.writers(experiment_id)}
+        return [told for writer, told in self.store.accounts(experiment_id).items() if writer not in here]
+
+    # -- finding ------------------------------------------------------------------------
+
     def find(
         self,
         *,
@@ -71,6 +132,9 @@ class Library:
         include_hidden: bool = False,
     ) -> list[ExperimentRecord]:
         """The records that match everything given, oldest first."""
+        for waiting in self.leftovers():
+            with contextlib.suppress(UnknownExperiment):
+                self.get(waiting)
         records = [self._mended(record) for record in self.catalogue.list_experiments()]
         return [
             record
@@ -85,6 +149,7 @@ class Library:
     def _mended(self, record: ExperimentRecord) -> ExperimentRecord:
         """A running experiment whose every process is dead has crashed: say so, seal what it left."""
         if record.state != "running" or self._has_live_writer(record.id) or not self._is_abandoned(record):
+            self._catch_up(record)
             return record
         self.seal(record.id)
         crashed = msgspec.structs.replace(record, state="stopped", ended_by="crash", stopped_ns=self._last_ns(record))
@@ -101,7 +166,12 @@ class Library:
     def _last_ns(self, record: ExperimentRecord) -> int:
         import polars as pl
 
-        found = self.scan(record.id).select(pl.max_horizontal("start_ns", "end_ns").max()).collect().item()
+        last = pl.max_horizontal("start_ns", "end_ns").max()
+        try:
+            found = self.scan(record.id).select(last).collect().item()
+        except StoreError:
+            # A store that is away: what is here tells of the same processes.
+            found = self.journal.scan(record.id).select(last).collect().item()  # type: ignore[attr-defined]
         return int(found) if found is not None else time.time_ns()
 
     # -- the journal and what was spilled from it, as one ---------------------------------
@@ -121,7 +191,8 @@ class Library:
         return self.spill.open_log(experiment_id)
 
     def after_fork(self) -> None:
-        """In the child: locks may be held by threads that are gone."""
+        """In the child: locks may be held by threads that are gone; what was claimed is the parent's."""
+        self._feeds = {}
         for place in {id(place): place for place in (self.store, self.journal, self.spill)}.values():
             forked = getattr(place, "after_fork", None)
             if callable(forked):
@@ -137,16 +208,27 @@ class Library:
 
     def seal(self, experiment_id: str, *, is_over: bool = True) -> None:
         """Turn what is journaled into columns; what was spilled comes home first, if there is room."""
+        self._bring_home(experiment_id)
+        if self.is_fed and self._is_delivered(experiment_id, is_over=is_over):
+            return
+        for place in self._places(experiment_id):
+            place.seal(experiment_id, is_over=is_over)
+
+    def _is_delivered(self, experiment_id: str, *, is_over: bool) -> bool:
+        """Whether the store has everything now, so that there is nothing to turn into columns here."""
+        feed = self.feed(experiment_id)
+        assert feed is not None
+        self.journal.seal_off(experiment_id)  # type: ignore[attr-defined]
+        return feed.try_deliver(is_over=is_over, now=True) and not feed.holds_rows
+
+    def _bring_home(self, experiment_id: str) -> None:
         from otel_research.store.disk import DiskStore
 
-        places = self._places(experiment_id)
-        for place in places[1:]:
+        for place in self._places(experiment_id)[1:]:
             # Its open spans end at home, or never.
             place.seal_off(experiment_id)
             if isinstance(self.journal, DiskStore):
                 self.journal.take_over(experiment_id, place)
-        for place in places:
-            place.seal(experiment_id, is_over=is_over)
 
     def counts(self, experiment_id: str) -> Counts:
         """What all frames tell."""
@@ -155,13 +237,18 @@ class Library:
         total = Counts()
         for place in self._places(experiment_id):
             total.add(place.counts(experiment_id)[0])
+        for told in self._elsewhere(experiment_id):
+            total.add(msgspec.convert(told.get("frames", {}), Counts))
         return total
 
     def scan(self, experiment_id: str) -> pl.LazyFrame:
         """The experiment's stored rows: also those spilled, and those that a remote store does not have yet."""
         import polars as pl
 
-        elsewhere = [self.journal, *self._places(experiment_id)[1:]] if self.is_fed else self._places(experiment_id)[1:]
+        elsewhere = self._places(experiment_id)[1:]
+        feed = self.feed(experiment_id)
+        if feed is not None and feed.holds_rows:
+            elsewhere = [self.journal, *elsewhere]
         stored = self.store.scan(experiment_id)
         if not elsewhere:
             return stored
@@ -175,4 +262,5 @@ class Library:
         self.store.delete(record.id)
         if self.is_fed:
             self.journal.delete(record.id)  # type: ignore[attr-defined]
+            self._feeds.pop(record.id, None)
         self.catalogue.delete_experiment(record.id)

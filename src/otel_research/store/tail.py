@@ -111,12 +111,13 @@ class WriterTail:
             if source.name != self._current:
                 self.contents.next_segment(source.name)
                 self._current = source.name
-            records += self._new_spans(source)
+            records += self.new_spans(source)
         if records:
             # Once for all segments: a conversion has a price of its own, whatever its size.
             self._frames.append(semconv.normalise(to_frame(records).lazy()).collect())
 
-    def _new_spans(self, source: Source) -> Iterator[tuple[SpanRecord, Definitions]]:
+    def new_spans(self, source: Source) -> Iterator[tuple[SpanRecord, Definitions]]:
+        """The spans that ended in the segment since it was read last."""
         asked = 0
         while True:
             base = self.contents.position
@@ -141,7 +142,7 @@ class WriterTail:
 
         if len(self._frames) > 1:
             self._frames = [pl.concat(self._frames, rechunk=False)]
-        return self._frames[0] if self._frames else _nothing()
+        return self._frames[0] if self._frames else nothing()
 
     @property
     def size(self) -> int:
@@ -151,7 +152,7 @@ class WriterTail:
     def interrupted(self) -> pl.DataFrame:
         """Rows of the spans that have not ended: only meaningful once the writer is gone."""
         if not self.open_count:
-            return _nothing()
+            return nothing()
         import polars as pl
 
         from otel_research import semconv
@@ -184,7 +185,8 @@ def _key(row: dict[str, Any]) -> bytes:
     return bytes.fromhex(f"{row['trace_id']}{row['span_id']}")
 
 
-def _nothing() -> pl.DataFrame:
+def nothing() -> pl.DataFrame:
+    """No rows, all stored columns."""
     import polars as pl
 
     from otel_research.spans.schema import STORED, polars_schema

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from otel_research.errors import ConfigurationError
 from otel_research.store.base import Store
@@ -24,6 +27,15 @@ def _memory(rest: str) -> Store:
     return MemoryStore()
 
 
+_SECRET = re.compile(r"(?i)(password|passwd|pwd|secret\w*|token|sslpassword|access_key\w*)=[^&\s]*")
+_USER = re.compile(r"//([^/@:\s]*):[^@/\s]*@")
+
+
+def redacted(url: str) -> str:
+    """The URL as it may be shown: without a password, wherever in it."""
+    return _SECRET.sub(r"\1=***", _USER.sub(r"//\1:***@", url))
+
+
 STORES: tuple[tuple[str, Callable[[str], Store]], ...] = (
     ("disk", _disk),
     ("memory", _memory),
@@ -40,11 +52,33 @@ def open_store(store: str | Store | None) -> Store:
     known = dict(STORES)
     if colon and scheme in known:
         return known[scheme](rest)
+    registered = _registered()
+    if colon and scheme in registered:
+        return _checked(_loaded(registered[scheme])(store))
+    known |= registered
+    shown = redacted(store)
     near = get_close_matches(scheme, known, n=1)
-    hint = f" Did you mean '{near[0]}:{rest}'?" if near and colon else ""
+    hint = f" Did you mean '{near[0]}:{shown.partition(':')[2]}'?" if near and colon else ""
     if not colon:
-        hint = f" For a folder write 'disk:{store}'."
-    raise ConfigurationError(f"{store!r} is not a store; known are {', '.join(f'{name}:' for name in known)}.{hint}")
+        hint = f" For a folder write 'disk:{shown}'."
+    raise ConfigurationError(f"{shown!r} is not a store; known are {', '.join(f'{name}:' for name in known)}.{hint}")
+
+
+def _registered() -> dict[str, Any]:
+    """scheme -> entry point of `otel_research.stores`: what other packages offer. Read on demand."""
+    return {point.name: point for point in metadata.entry_points(group="otel_research.stores")}
+
+
+def _loaded(point: Any) -> Callable[[str], object]:
+    """The factory that an entry point names: called with the whole URL, it gives a `Store`."""
+    try:
+        factory = point.load()
+    except Exception as error:
+        raise ConfigurationError(
+            f"the store '{point.name}:' of {getattr(point.dist, 'name', 'a package')} cannot be loaded "
+            f"({point.value}): {type(error).__name__}: {error}."
+        ) from error
+    return factory  # type: ignore[no-any-return]
 
 
 def _checked(store: object) -> Store:

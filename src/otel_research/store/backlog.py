@@ -1,0 +1,155 @@
+"""How far each destination of a journal has come, kept beside it, and who brings it there.
+
+    <experiment>/feed/<destination>/<writer>.json     rows delivered per segment; which process delivers
+    <experiment>/feed/<destination>/catalogue         the record or annotations wait for the destination
+
+Every process delivers what it writes. What a process cannot deliver any more (it is gone), or never
+could (a forked child), is claimed by the first that finds it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from otel_research.errors import ConfigurationError, StoreError
+from otel_research.journal.writer import Writer, is_alive, this_writer
+from otel_research.store.files import one_at_a_time, write_whole
+from otel_research.store.follow import Cursor
+
+FORMAT_VERSION = 1
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """How far one writer's spans have come on their way to one destination."""
+
+    destination: str
+    by: Writer | None = None
+    """The process that delivers them."""
+    rows: Cursor = {}
+    format_version: int = FORMAT_VERSION
+
+
+def key_of(destination: str) -> str:
+    """The folder's name of a destination."""
+    return hashlib.sha256(destination.encode()).hexdigest()[:16]
+
+
+class Backlog:
+    """The progress files of one experiment and one destination."""
+
+    def __init__(self, folder: Path, destination: str) -> None:
+        self.folder = folder / "feed" / key_of(destination)
+        self._destination = destination
+        self._mine = this_writer()
+        self._known: dict[str, Progress] = {}
+
+    @property
+    def exists(self) -> bool:
+        """Whether something was, or may still be, on its way."""
+        return self.folder.is_dir()
+
+    def claim(self, writer: str) -> bool:
+        """Take the delivery of a writer's spans; False where a living process has it."""
+        if writer in self._known:
+            return True
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(self.folder):
+            found = self._read(writer)
+            if found.by is not None and not self._is_mine(found.by) and is_alive(found.by) is not False:
+                return False
+            found.by = self._mine
+            self._known[writer] = found
+            self._write(writer)
+        return True
+
+    def _is_mine(self, by: Writer) -> bool:
+        return (by.host, by.pid, by.process_start) == (self._mine.host, os.getpid(), self._mine.process_start)
+
+    def _read(self, writer: str) -> Progress:
+        path = self.folder / f"{writer}.json"
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=Progress)
+        except (FileNotFoundError, msgspec.DecodeError):
+            # Without it delivery begins anew, which costs time and changes nothing.
+            return Progress(destination=self._destination)
+        if found.format_version > FORMAT_VERSION:
+            raise StoreError(
+                f"{path} was written by a newer otel-research (format {found.format_version}, this version reads "
+                f"up to {FORMAT_VERSION}). Upgrade: pip install -U otel-research."
+            )
+        return found
+
+    def _write(self, writer: str) -> None:
+        write_whole(self.folder / f"{writer}.json", msgspec.json.encode(self._known[writer]))
+
+    def cursor(self, writer: str) -> Cursor:
+        """Rows per segment that the destination has."""
+        return dict(self._known[writer].rows) if writer in self._known else {}
+
+    def advance(self, writer: str, cursor: Cursor) -> None:
+        """The destination has the rows up to here."""
+        self._known[writer].rows = cursor
+        self._write(writer)
+
+    @property
+    def claimed(self) -> list[str]:
+        """Writers whose spans this process delivers."""
+        return list(self._known)
+
+    # -- the record and the annotations -----------------------------------------------------
+
+    @property
+    def is_catalogue_waiting(self) -> bool:
+        """Whether the destination lacks the record's last state or annotations."""
+        return (self.folder / "catalogue").exists()
+
+    def note_catalogue(self, *, is_waiting: bool) -> None:
+        """Remember whether it does."""
+        if is_waiting:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "catalogue").touch()
+        else:
+            (self.folder / "catalogue").unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Everything has arrived and nothing more will come."""
+        self._known.clear()
+        for path in self.folder.glob("*"):
+            path.unlink(missing_ok=True)
+        for path in (self.folder / ".lock", self.folder):
+            try:
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+            except OSError:
+                return
+
+
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+_LEAST = 1 << 20
+
+
+def check_limit(limit: int | str | None) -> int | None:
+    """The backlog limit in bytes, from a number or text such as "512MiB"; None is no limit."""
+    if limit is None:
+        return None
+    found = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", str(limit).strip())
+    size = None if found is None or isinstance(limit, bool) else _UNITS.get(found[2].upper())
+    if found is None or size is None or int(found[1]) * size < _LEAST:
+        raise ConfigurationError(f"backlog={limit!r} is no size of at least 1MiB. Write bytes, or text such as '2GiB'.")
+    return int(found[1]) * size
+
+
+def check_room(journal: Path, size: int, limit: int) -> None:
+    """Raise as a full disk does where another segment would take the journal beyond its limit."""
+    held = sum(path.stat().st_blocks * 512 for path in journal.glob("*.wal"))
+    if held + size > limit:
+        raise OSError(
+            errno.EDQUOT,
+            f"the local journal is at its limit of {limit:,} bytes (configure(backlog=...)) while its store takes no spans",
+            str(journal),
+        )

@@ -1,0 +1,209 @@
+"""From the local journal to a store that is elsewhere: by offset, at least once, resumable.
+
+    append      a part of the journal, to the store (which is idempotent)
+    advance     the cursor, durably, beside the journal
+    let go      a segment that is complete and delivered; its counts stay in the manifest
+
+A crash between any two steps repeats a step, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
+from otel_research.errors import StoreError
+from otel_research.journal.reader import Counts
+from otel_research.store import follow, manifest
+from otel_research.store.backlog import Backlog
+from otel_research.store.base import Accounts, Store
+from otel_research.store.manifest import Manifest, Sealed
+from otel_research.store.tail import segment_files
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from otel_research.store.disk import DiskStore
+    from otel_research.store.mirror import Mirror
+
+
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 30.0
+"""Seconds between two attempts to reach a store that does not answer."""
+
+_logger = logging.getLogger("otel_research")
+
+
+class Feed:
+    """Brings one experiment's journal to its store. Safe from any thread; one delivery at a time."""
+
+    def __init__(self, experiment_id: str, journal: DiskStore, store: Store, mirror: Mirror | None) -> None:
+        self.experiment_id = experiment_id
+        self._journal = journal
+        self._store = store
+        self._mirror = mirror
+        self._folder = journal.folder(experiment_id)
+        self._backlog = Backlog(self._folder, destination_of(store))
+        # One delivery at a time: the background thread, a flush and a stop may meet.
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._next_try = 0.0
+        self._has_logged = False
+
+    def claim(self, writer: str) -> None:
+        """This process writes under that name, and delivers what it writes."""
+        self._backlog.claim(writer)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything of the experiment was ever to go to this store from here, and is not known to have arrived."""
+        return self._backlog.exists
+
+    def deliver(self, *, is_over: bool = False) -> int:
+        """Bring over what the store lacks; how many rows that were. Raises the store's error.
+
+        `is_over`: nobody writes any more, so that what is open is interrupted.
+        """
+        with self._lock, uninstrumented():
+            if self._mirror is not None and self._backlog.is_catalogue_waiting:
+                self._mirror.deliver(self.experiment_id)
+            sent = sum(self._deliver_writer(writer) for writer in self._writers())
+            sent += self._deliver_sealed()
+            if is_over:
+                sent += self._deliver_interrupted()
+            if sent or is_over:
+                self._put_accounts()
+            if is_over and not self.holds_rows:
+                self._backlog.finish()
+            return sent
+
+    def try_deliver(self, *, is_over: bool = False, now: bool = False) -> bool:
+        """`deliver`, where a store that failed is left alone for a while unless `now`; False where it failed or waits."""
+        if not now and time.monotonic() < self._next_try:
+            return False
+        try:
+            self.deliver(is_over=is_over)
+        except Exception as error:
+            self._failures += 1
+            self._next_try = time.monotonic() + min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
+            self._complain(error)
+            return False
+        self._failures, self._next_try, self._has_logged = 0, 0.0, False
+        return True
+
+    def _complain(self, error: Exception) -> None:
+        if not self._has_logged:
+            self._has_logged = True
+            kind = "" if isinstance(error, StoreError) else f"{type(error).__name__}: "
+            _logger.warning(
+                "otel_research: the store does not take spans now (%s%s). They stay in the local journal and are delivered later.",
+                kind,
+                error,
+            )
+
+    def _writers(self) -> Iterator[str]:
+        """Those whose spans this process delivers."""
+        for writer in segment_files(self._folder / "journal"):
+            if self._backlog.claim(writer):
+                yield writer
+
+    def _deliver_writer(self, writer: str) -> int:
+        sent = 0
+        for part in self._journal.since(self.experiment_id, writer, self._backlog.cursor(writer)):
+            if part.rows.height:
+                self._append(part.rows)
+                sent += part.rows.height
+                self._backlog.advance(writer, part.cursor)
+            if part.is_last:
+                self._journal.let_go(self.experiment_id, part)
+        return sent
+
+    def _append(self, rows: pl.DataFrame) -> None:
+        for batch in rows.to_arrow(compat_level=None).combine_chunks().to_batches():
+            self._store.append(batch)
+
+    def _deliver_sealed(self) -> int:
+        """What was turned into columns while the store was away."""
+        import polars as pl
+
+        sent = 0
+        for entry in self._manifest().sealed:
+            if entry.file is None:
+                continue
+            path = self._folder / "parquet" / entry.file
+            for rows in pl.read_parquet(path).iter_slices(follow.PART_ROWS):
+                self._append(rows)
+                sent += rows.height
+            emptied = msgspec.structs.replace(entry, file=None, sha256=None)
+            manifest.update(self._folder / "manifest", lambda now, emptied=emptied: _with(now, emptied))  # type: ignore[misc]
+            path.unlink(missing_ok=True)
+        return sent
+
+    def _deliver_interrupted(self) -> int:
+        """Spans that writers left open when their last segment went: nobody will end them."""
+        current, sent = self._manifest(), 0
+        waiting = segment_files(self._folder / "journal")
+        last = {entry.writer: entry for entry in current.sealed if entry.writer is not None}
+        for writer, entry in last.items():
+            if entry.carried and writer not in waiting:
+                rows = follow.interrupted(entry.carried)
+                self._append(rows)
+                sent += rows.height
+                closed = msgspec.structs.replace(entry, carried=())
+                manifest.update(self._folder / "manifest", lambda now, closed=closed: _with(now, closed))  # type: ignore[misc]
+        return sent
+
+    def _manifest(self) -> Manifest:
+        return manifest.latest(self._folder / "manifest")
+
+    def _put_accounts(self) -> None:
+        if isinstance(self._store, Accounts):
+            ledgers = self._journal.ledgers_by_writer(self.experiment_id)
+            frames = self._journal.counts_by_writer(self.experiment_id)
+            for writer in {*ledgers, *frames}:
+                counts = msgspec.to_builtins(frames.get(writer, Counts()))
+                told = {**ledgers.get(writer, {}), "frames": counts}
+                self._store.put_accounts(self.experiment_id, writer, told)
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether this machine still holds rows that the store may lack."""
+        return bool(segment_files(self._folder / "journal")) or any(entry.file for entry in self._manifest().sealed)
+
+    def pending(self) -> int:
+        """Rows that the store may lack, of those that this process delivers; reads frames, decodes none."""
+        waiting = sum(entry.rows for entry in self._manifest().sealed if entry.file)
+        for writer, files in segment_files(self._folder / "journal").items():
+            if writer in self._backlog.claimed:
+                cursor = self._backlog.cursor(writer)
+                waiting += sum(follow.ends(file) - cursor.get(file.name, 0) for file in files)
+        return waiting
+
+
+def _with(current: Manifest, entry: Sealed) -> Manifest:
+    sealed = tuple(entry if known.name == entry.name else known for known in current.sealed)
+    return msgspec.structs.replace(current, sealed=sealed)
+
+
+def destination_of(store: Store) -> str:
+    """What names a store in the progress files: its URL without secrets, else its type."""
+    url = getattr(store, "url", None)
+    return url if isinstance(url, str) else type(store).__qualname__
+
+
+@contextmanager
+def uninstrumented() -> Iterator[None]:
+    """Without it an instrumented driver's spans about our own writes would come back to be written."""
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)

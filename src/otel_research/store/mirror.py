@@ -1,0 +1,105 @@
+"""The catalogue of a store that is elsewhere: there where it answers, here until it does."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from otel_research.errors import StoreError, StoreUnreachable, UnknownExperiment
+from otel_research.experiments import ExperimentRecord
+from otel_research.store.backlog import Backlog
+from otel_research.store.base import Catalogue
+from otel_research.store.catalogue import DiskCatalogue
+
+_logger = logging.getLogger("otel_research")
+
+
+class Mirror:
+    """Records and annotations in the remote catalogue; what it cannot take now waits in the local one.
+
+    What a program does to its experiment succeeds whether or not the store answers: it is
+    delivered with the spans. What nobody has begun here raises the store's error.
+    """
+
+    def __init__(self, local: DiskCatalogue, remote: Catalogue, destination: str) -> None:
+        self._local = local
+        self._remote = remote
+        self._destination = destination
+        self._has_logged = False
+
+    def backlog(self, experiment_id: str) -> Backlog:
+        """What waits of one experiment."""
+        return Backlog(self._local.folder(experiment_id), self._destination)
+
+    def put_experiment(self, record: ExperimentRecord, /) -> None:
+        """Store or replace a record, there or, while that fails, here."""
+        self._now_or_later(
+            record.id, lambda: self._remote.put_experiment(record), lambda: self._local.put_experiment(record)
+        )
+
+    def annotate(self, experiment_id: str, note: dict[str, Any], /) -> None:
+        """Append one annotation, there or, while that fails, here."""
+        self._now_or_later(
+            experiment_id,
+            lambda: self._remote.annotate(experiment_id, note),
+            lambda: self._annotate_here(experiment_id, note),
+        )
+
+    def _annotate_here(self, experiment_id: str, note: dict[str, Any]) -> None:
+        self._local.folder(experiment_id).mkdir(parents=True, exist_ok=True)
+        self._local.annotate(experiment_id, note)
+
+    def _now_or_later(self, experiment_id: str, now: Callable[[], None], later: Callable[[], None]) -> None:
+        backlog = self.backlog(experiment_id)
+        if not backlog.is_catalogue_waiting:
+            try:
+                now()
+                return
+            except StoreError as error:
+                if not backlog.exists and not isinstance(error, StoreUnreachable):
+                    raise
+                self._complain(error)
+        later()
+        backlog.note_catalogue(is_waiting=True)
+
+    def _complain(self, error: Exception) -> None:
+        if not self._has_logged:
+            self._has_logged = True
+            _logger.warning("otel_research: %s It is kept here and delivered later.", error)
+
+    def deliver(self, experiment_id: str) -> None:
+        """Bring over what waits; the remote takes each annotation once. Raises the store's error."""
+        with contextlib.suppress(UnknownExperiment):  # perhaps only annotations wait
+            self._remote.put_experiment(self._local.get_experiment(experiment_id))
+        for note in self._local.annotations(experiment_id):
+            self._remote.annotate(experiment_id, note)
+        self.backlog(experiment_id).note_catalogue(is_waiting=False)
+
+    def get_experiment(self, experiment_id: str) -> ExperimentRecord:
+        """The record: the local one while it waits, else the remote one."""
+        if self.backlog(experiment_id).is_catalogue_waiting:
+            with contextlib.suppress(UnknownExperiment):
+                return self._local.get_experiment(experiment_id)
+        return self._remote.get_experiment(experiment_id)
+
+    def list_experiments(self) -> list[ExperimentRecord]:
+        """Every record, oldest first; those that wait here as they are here."""
+        found = {record.id: record for record in self._remote.list_experiments()}
+        for record in self._local.list_experiments():
+            if self.backlog(record.id).is_catalogue_waiting:
+                found[record.id] = record
+        return sorted(found.values(), key=lambda record: (record.started_ns, record.id))
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Forget a record, there and here."""
+        self._remote.delete_experiment(experiment_id)
+        self._local.delete_experiment(experiment_id)
+
+    def annotations(self, experiment_id: str) -> list[dict[str, Any]]:
+        """Every annotation, in the order they were made; those that wait here come last."""
+        found = self._remote.annotations(experiment_id)
+        if self.backlog(experiment_id).is_catalogue_waiting:
+            found += [note for note in self._local.annotations(experiment_id) if note not in found]
+        return found

@@ -1,0 +1,162 @@
+"""A store elsewhere is fed from the local journal by offset: at least once, resumable, counted, bounded."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.store.remotes import Remote
+
+import otel_research as otr
+from otel_research.store import follow
+from otel_research.store.library import Library
+from otel_research.testing import recording
+
+
+@pytest.fixture
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
+    """A remote store, with the local journal in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    return Remote(tmp_path / "remote")
+
+
+def spans(tracer: Any, count: int) -> None:
+    for number in range(count):
+        tracer.start_span("s", attributes={"number": number}).end()
+
+
+def local_files(pattern: str) -> list[Path]:
+    return sorted(Path(".otel_research").glob(f"*/{pattern}"))
+
+
+def test_a_row_is_sent_once(remote: Remote) -> None:
+    """Each flush sends what is new since the last one: nothing is sent again, however often one flushes."""
+    with recording(remote, fsync="never") as (recorder, provider), otr.experiment("by offset"):
+        for _ in range(5):
+            spans(provider.get_tracer("x"), 100)
+            assert recorder.flush().pending == 0
+            recorder.flush()
+    assert remote.appended == 500
+
+
+def test_parts_are_bounded(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long backlog goes over in parts; one that fails is offered again, and the rest follows."""
+    monkeypatch.setattr(follow, "PART_ROWS", 7)
+    with recording(remote) as (recorder, provider), otr.experiment("parts"):
+        spans(provider.get_tracer("x"), 100)
+        remote.cut_off()
+        assert recorder.flush(timeout=0).pending == 100
+        remote.bring_back()
+        assert recorder.flush().pending == 0
+    assert remote.appended == 100
+    assert remote.scan().collect().height == 100
+
+
+def test_the_local_copy_goes_when_it_is_delivered_and_complete(remote: Remote) -> None:
+    """After the stop only the counts are left on this machine; ledger and spans say the same as before."""
+    with recording(remote) as (_, provider), otr.experiment("let go") as exp:
+        spans(provider.get_tracer("x"), 10)
+    assert local_files("journal/*.wal") == local_files("parquet/*") == local_files("feed/*") == []
+    assert exp.ledger().stored == exp.ledger().ended == exp.spans().collect().height == 10
+    assert exp.ledger().is_balanced
+
+
+def test_open_spans_arrive_as_interrupted(remote: Remote) -> None:
+    """What is open at the stop is delivered as interrupted, once."""
+    with recording(remote) as (_, provider):
+        exp = otr.start_experiment("open")
+        spans(provider.get_tracer("x"), 3)
+        still_open = provider.get_tracer("x").start_span("still open")
+        otr.stop_experiment(exp, timeout=0)
+        assert sorted(remote.scan(exp.id).collect()["status"]) == ["interrupted", "unset", "unset", "unset"]
+        still_open.end()
+    assert remote.appended == 4
+
+
+CRASH = """
+import os, signal, sys
+from pathlib import Path
+import otel_research as otr
+from otel_research.testing import recording
+from tests.store.remotes import Remote
+remote = Remote(Path("remote").absolute())
+with recording(remote, fsync="never") as (recorder, provider):
+    exp = otr.start_experiment("crash")
+    tracer = provider.get_tracer("x")
+    for number in range(50):
+        tracer.start_span("early").end()
+    assert recorder.flush().pending == 0
+    remote.cut_off()
+    for number in range(30):
+        tracer.start_span("late").end()
+    open_span = tracer.start_span("open")
+    print(exp.id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_whoever_opens_it_next_delivers_what_a_crash_left(
+    remote: Remote, run_python: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Killed while the store is away: the next process that looks delivers the rest, from where the dead one was."""
+    died = run_python(CRASH, PYTHONPATH=os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    experiment_id = died.stdout.strip()
+
+    away = Library(remote)
+    assert away.get(experiment_id).ended_by == "crash"
+    remote.bring_back()
+    assert remote.scan().collect().height == 50
+
+    assert Library(remote).get(experiment_id).state == "stopped"
+    rows = remote.scan(experiment_id).collect()
+    assert rows.group_by("name", "status").len().sort("name").rows() == [
+        ("early", "unset", 50),
+        ("late", "unset", 30),
+        ("open", "interrupted", 1),
+    ]
+    assert local_files("journal/*.wal") == local_files("parquet/*") == local_files("feed/*") == []
+
+
+def test_a_new_recorder_delivers_leftovers_in_the_background(
+    remote: Remote, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
+    """Nobody needs to name the experiment that could not be delivered."""
+    with recording(remote) as (_, provider), otr.experiment("left"):
+        remote.cut_off()
+        spans(provider.get_tracer("x"), 5)
+    remote.bring_back()
+    with recording(remote), otr.experiment("another"):
+        wait_until(lambda: remote.scan().collect().height == 5)
+
+
+def test_the_backlog_has_a_limit_and_the_policy_decides(remote: Remote) -> None:
+    """`refuse`: what does not fit into the limit is lost and counted, what fits is delivered later."""
+    with recording(remote, backlog="1MiB", overload="refuse") as (recorder, provider):
+        remote.cut_off()
+        exp = otr.start_experiment("limited")
+        for _ in range(40):
+            provider.get_tracer("x").start_span("s", attributes={"text": "x" * 100_000}).end()
+        flushed = recorder.flush(timeout=0)
+        assert flushed.lost > 0
+        assert flushed.pending + flushed.lost == 40
+        remote.bring_back()
+        assert recorder.flush().pending == 0
+        assert exp.ledger().lost == {"full": flushed.lost}
+        # There is room again, as soon as what was complete has been delivered.
+        spans(provider.get_tracer("x"), 1)
+        otr.stop_experiment(exp)
+        assert exp.ledger().is_balanced
+    assert remote.scan(exp.id).collect().height == 40 - flushed.lost + 1
+
+
+@pytest.mark.parametrize("backlog", ["", "1", "2XB", -5, True, "1.5GiB"])
+def test_a_backlog_that_is_no_size_is_refused(backlog: Any) -> None:
+    """The message says how to write one."""
+    with pytest.raises(otr.ConfigurationError, match="2GiB"):
+        otr.configure(store="memory:", backlog=backlog or "0")
