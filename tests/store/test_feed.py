@@ -13,8 +13,13 @@ import pytest
 from tests.store.remotes import Remote
 
 import otel_research as otr
+from otel_research.journal.frame import START
+from otel_research.journal.log import Log
+from otel_research.journal.segment import Segment
 from otel_research.store import follow
+from otel_research.store.disk import DiskStore
 from otel_research.store.library import Library
+from otel_research.store.tail import segment_files
 from otel_research.testing import recording
 
 
@@ -76,6 +81,25 @@ def test_open_spans_arrive_as_interrupted(remote: Remote) -> None:
         assert sorted(remote.scan(exp.id).collect()["status"]) == ["interrupted", "unset", "unset", "unset"]
         still_open.end()
     assert remote.appended == 4
+
+
+def test_a_segment_that_is_being_opened_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the file's making and the first frame a delivery or seal leaves the file alone."""
+    store = DiskStore(tmp_path)
+    log = store.open_log("e" * 32)
+    growing: list[list[bool]] = []
+
+    def take(self: Log, fresh: Segment) -> None:
+        files = segment_files(tmp_path / ("e" * 32) / "journal")[self.writer.name]
+        growing.append([store._is_growing("e" * 32, file) for file in files])
+        taken(self, fresh)
+
+    taken = Log._take
+    monkeypatch.setattr(Log, "_take", take)
+    for _ in range(3):
+        log.append(START, b"frame")
+        log.roll()
+    assert growing == [[True], [False, True], [False, False, True]]
 
 
 CRASH = """

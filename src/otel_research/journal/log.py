@@ -299,9 +299,9 @@ class Log:
         """Whether the last segment still takes frames."""
         return self._segment is not NOWHERE
 
-    def is_growing_in(self, segment: str) -> bool:
-        """Whether the segment with this name still takes frames."""
-        return self._segment.name == segment
+    def has_left(self, number: int) -> bool:
+        """Whether the segment with that number takes no more frames. One that is being opened still will."""
+        return number < self._index - 1 or (number == self._index - 1 and not self.is_growing)
 
     def after_fork(self) -> None:
         """In the child: the segment is the parent's; ours comes with the first frame."""

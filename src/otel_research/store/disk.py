@@ -158,7 +158,8 @@ class DiskStore(DiskCatalogue):
     def _is_growing(self, experiment_id: str, file: SegmentFile) -> bool:
         """Whether more frames may come: of this process's segments one, of others' all while the process lives."""
         if file.writer in self._own_writers(experiment_id):
-            return any(log.is_growing_in(file.name) for log in self._logs.get(experiment_id, ()))
+            mine = [log for log in self._logs.get(experiment_id, ()) if log.writer.name == file.writer]
+            return not all(log.has_left(file.number) for log in mine)
         return not _is_gone(file)
 
     # -- the way to another store ---------------------------------------------------------
