@@ -18,7 +18,7 @@ from otel_research.capture.view import PublicView, attributes_of, is_fast
 from otel_research.context import NEW_TRIAL, Scope
 from otel_research.journal.frame import END, LEFT_OUT, START
 from otel_research.journal.log import Log, LogClosed
-from otel_research.spans.record import encode_end, encode_left_out, encode_origin, encode_start, ids_of
+from otel_research.spans.record import as_text, encode_end, encode_left_out, encode_origin, encode_start, ids_of
 
 OWN_SCOPE = "otel_research"
 """The instrumentation scope of the experiment's own rows: trials, records, scores."""
@@ -90,6 +90,7 @@ class ExperimentCapture:
             return
         if self.journals_starts:
             self._journal_start(origin, view, given)
+        setattr(span, registry.SCOPE_MARK, scope)
         if "experiment.id" not in given:
             span.set_attributes(scope.missing_from(given))
         elif scope.trial_id is not None:
@@ -137,7 +138,7 @@ class ExperimentCapture:
     def define(self, span: Any) -> tuple[int, int]:
         """The numbers of the span's scope and resource, defined in the log on first sight."""
         scope, resource = span._instrumentation_scope, span._resource
-        name, version = getattr(scope, "name", "") or "", getattr(scope, "version", None) or None
+        name, version = named(scope)
         numbers = (
             self.log.number_of(scope, "scope", name, version, dict(getattr(scope, "attributes", None) or {})),
             self.log.number_of(resource, "resource", "", None, dict(resource.attributes)),
@@ -296,6 +297,12 @@ class ExperimentCapture:
         self._silent.clear()
         # The SDK gives a forked child another resource (its process id is another).
         self.numbers.clear()
+
+
+def named(scope: Any) -> tuple[str, str | None]:
+    """(name, version) of an instrumentation scope as text: the API lets any object pass."""
+    name, version = getattr(scope, "name", None), getattr(scope, "version", None)
+    return as_text(name or ""), as_text(version) if version else None
 
 
 def _is_own(span: Any) -> bool:

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_research.capture import registry
+from otel_research.capture.experiment import named
 from otel_research.capture.ledger import Ledger, Tally
 from otel_research.capture.view import PublicView
 from otel_research.errors import ResearchError, UnknownExperiment
@@ -128,7 +129,7 @@ class ExperimentExporter(SpanExporter):
         for span, experiment_id in spans:
             log = self._log_of(experiment_id)
             scope, resource = span.instrumentation_scope, span.resource
-            name, version = getattr(scope, "name", "") or "", getattr(scope, "version", None) or None
+            name, version = named(scope)
             described = dict(getattr(scope, "attributes", None) or {})
             numbers = (
                 log.number_of(scope, "scope", name, version, described),
@@ -223,7 +224,7 @@ def _record(span: ReadableSpan, experiment_id: str, definitions: Definitions) ->
 
     scope, resource = span.instrumentation_scope, span.resource
     if scope is not None:
-        definitions.learn(Definition(id(scope), "scope", scope.name, scope.version, dict(scope.attributes or {})))
+        definitions.learn(Definition(id(scope), "scope", *named(scope), dict(scope.attributes or {})))
     definitions.learn(Definition(id(resource), "resource", "", None, dict(resource.attributes)))
     return decode_span(_payload(span, experiment_id, id(scope), id(resource))), definitions
 

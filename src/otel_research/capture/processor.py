@@ -78,6 +78,7 @@ class ExperimentSpanProcessor(SpanProcessor):
                 key in open_spans
                 or "experiment.id" in attributes
                 or "session.id" in attributes
+                or type(span._start_time) is not int
                 or bounded.max_value_len is not None
                 or (bounded.maxlen is not None and len(attributes) + len(tags) > bounded.maxlen)
             ):
@@ -115,6 +116,7 @@ class ExperimentSpanProcessor(SpanProcessor):
                     log.append_start(payload)
                 except OSError as error:
                     capture.start_without_room(payload, error)
+            span._otel_research_scope = scope  # type: ignore[attr-defined]  # registry.SCOPE_MARK
             # The SDK's own way to set attributes cleans each value again: most of what tagging would cost.
             attributes.update(tags)
         except Exception:
@@ -137,7 +139,15 @@ class ExperimentSpanProcessor(SpanProcessor):
                 return
             capture, _, origin = entry
             events, links, bounded = cast(Any, span._events), cast(Any, span._links), cast(Any, span._attributes)
-            if not capture.is_plain or events._dq or links._dq or events.dropped or links.dropped or bounded.dropped:
+            if (
+                not capture.is_plain
+                or events._dq
+                or links._dq
+                or events.dropped
+                or links.dropped
+                or bounded.dropped
+                or type(span._end_time) is not int
+            ):
                 self._end_with_care(span, entry)
                 return
             attributes, status, log = bounded._dict, span._status, capture.log

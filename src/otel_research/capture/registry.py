@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace.propagation import _SPAN_KEY
@@ -29,6 +29,9 @@ open_spans: dict[tuple[int, int], Entry] = {}
 Single dict operations are atomic, so it needs no lock. Keyed by id because the SDK hands
 `on_end` another object than `on_start`.
 """
+
+SCOPE_MARK = "_otel_research_scope"
+"""Where a span object that we took keeps its scope: what anybody writes into its attributes says nothing to us."""
 
 inherited: dict[tuple[int, int], Entry] = {}
 """In a forked child: the spans that were open in the parent, which the child may end a second time."""
@@ -87,29 +90,7 @@ def scope_of(parent_context: otel_context.Context | None) -> Scope | None:
         entry = open_spans.get((context[0], context[1]))
         if entry is not None:
             return entry[1].from_source("parent")
-        ended = _scope_on(parent)
+        ended: Scope | None = getattr(parent, SCOPE_MARK, None)
         if ended is not None:
-            return ended
+            return ended.from_source("parent")
     return research_context._process_scope
-
-
-def _scope_on(parent: Any) -> Scope | None:
-    """The scope that a parent which has ended still carries in its attributes."""
-    attributes = getattr(parent, "attributes", None)
-    if not attributes or "experiment.id" not in attributes:
-        return None
-    get = attributes.get
-    prefix = "experiment.factor."
-    return Scope(
-        experiment_id=get("experiment.id"),
-        experiment_name=get("experiment.name", ""),
-        tags=tuple(get("experiment.tags", ())),
-        condition=get("experiment.condition"),
-        trial_id=get("experiment.trial.id"),
-        item_id=get("experiment.item.id"),
-        repetition=get("experiment.repetition"),
-        session_id=get("session.id"),
-        factors=tuple((key.removeprefix(prefix), get(key)) for key in attributes if key.startswith(prefix)),
-        aside=get("experiment.aside"),
-        source="parent",
-    )

@@ -7,6 +7,7 @@ real span; if not, every span is read through its public properties (`PublicView
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -32,8 +33,8 @@ class PublicView:
         self._context = span.context
         self._kind = kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
         self._parent = span.parent
-        self._start_time = as_time(span.start_time or 0)
-        self._end_time = None if span.end_time is None else as_time(span.end_time)
+        self._start_time = _time(span.start_time)
+        self._end_time = None if span.end_time is None else _time(span.end_time)
         self._status = status if isinstance(status, Status) else Status(StatusCode.UNSET)
         self._attributes = SimpleNamespace(dropped=getattr(span, "dropped_attributes", 0))
         self._events = _Items(span.events, getattr(span, "dropped_events", 0), redact)
@@ -41,6 +42,14 @@ class PublicView:
         # The encoder's names for what the API's `Status` gives by property.
         if not hasattr(self._status, "_status_code"):
             self._status = SimpleNamespace(_status_code=status.status_code, _description=status.description)  # type: ignore[assignment]
+
+
+def _time(reported: Any) -> int:
+    """A reported time; what is no time (NaN, text) becomes the time of now, at which the span starts or ends."""
+    try:
+        return as_time(reported)
+    except (TypeError, ValueError):
+        return time.time_ns()
 
 
 class _Items(list[Any]):

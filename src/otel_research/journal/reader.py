@@ -26,9 +26,12 @@ from otel_research.journal.frame import (
 from otel_research.journal.writer import Writer
 from otel_research.spans import record
 from otel_research.spans.batch import Definitions
-from otel_research.spans.record import SpanRecord
+from otel_research.spans.record import KEY, ORIGIN_HEAD, SpanRecord, as_time
 
 Buffer = bytes | bytearray | memoryview
+
+UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, AttributeError)
+"""What decoding raises for an intact frame that is no record of ours."""
 
 
 class Frame(NamedTuple):
@@ -49,21 +52,26 @@ class Counts(msgspec.Struct, kw_only=True):
     """Ends (kept or left out) without a start frame: starts are off, or the span began in a forked process's parent."""
     left_out: dict[str, int] = {}
     """Ended and not kept, by reason."""
+    damaged: int = 0
+    """Ends that cannot be read."""
 
     def add(self, other: Counts) -> None:
         """Take in another writer's or segment's counts."""
         self.started += other.started
         self.ended += other.ended
         self.unannounced += other.unannounced
+        self.damaged += other.damaged
         for reason, number in other.left_out.items():
             self.left_out[reason] = self.left_out.get(reason, 0) + number
 
 
 class Damage(NamedTuple):
-    """Bytes of a segment that hold no intact frame."""
+    """Bytes of a segment that hold no frame, or one that says nothing."""
 
     start: int
     length: int
+    ends: int = 0
+    """Ends of spans among them, as far as can be told."""
 
 
 def frames(data: Buffer, seeds: Seeds, base: int = 0, damage: list[Damage] | None = None) -> Iterator[Frame]:
@@ -73,36 +81,57 @@ def frames(data: Buffer, seeds: Seeds, base: int = 0, damage: list[Damage] | Non
     behind it are the zeros of a pre-allocated tail, or a frame that is being written, or that a
     crash has torn.
     """
-    whole = data if isinstance(data, (bytes, bytearray)) else bytes(data)
+    return map(Frame._make, _intact(data, seeds, base, [] if damage is None else damage))
+
+
+def _intact(data: Buffer, seeds: Seeds, base: int, damage: list[Damage]) -> Iterator[tuple[int, int, bytes]]:
+    """The same as plain tuples. Everything in one loop: it runs for each of a journal's frames."""
+    whole = data if isinstance(data, bytes) else bytes(data)
     at = preamble_of(whole)[0] if base == 0 else 0
+    unpack, last = HEADER.unpack_from, len(whole) - HEADER_SIZE
     while True:
-        found = _frame_at(whole, at, base, seeds)
-        if found is None:
-            following = _next_frame(whole, at + 1, base, seeds)
-            if following is None:
-                return
-            if damage is not None:
-                damage.append(Damage(base + at, following - at))
-            at = following
-        else:
-            yield found
-            at = found.end - base
+        if at <= last:
+            magic, kind, length, crc = unpack(whole, at)
+            body = at + HEADER_SIZE
+            if magic == MAGIC and kind in KINDS and length <= LARGEST:
+                payload = whole[body : body + length]
+                if len(payload) == length and crc32(payload, seeds[kind]) == crc:
+                    at = body + length
+                    yield base + at, kind, payload
+                    continue
+        following = _next_frame(whole, at + 1, base, seeds)
+        if following is None:
+            return
+        damage.append(Damage(base + at, following - at, _ends_in(whole, at, following)))
+        at = following
 
 
-def _frame_at(data: bytes | bytearray, at: int, base: int, seeds: Seeds) -> Frame | None:
-    body = at + HEADER_SIZE
-    if body > len(data):
+def _ends_in(data: bytes, at: int, stop: int) -> int:
+    """How many whole end frames lie there, as far as their headers tell: they follow each other without a gap."""
+    ends = 0
+    while at + HEADER_SIZE <= stop:
+        magic, kind, length, _ = HEADER.unpack_from(data, at)
+        at += HEADER_SIZE + length
+        if magic != MAGIC or kind not in KINDS or at > stop:
+            break
+        ends += kind == END
+    return ends
+
+
+def _frame_at(data: bytes, at: int, base: int, seeds: Seeds) -> Frame | None:
+    if at + HEADER_SIZE > len(data):
         return None
     magic, kind, length, crc = HEADER.unpack_from(data, at)
-    if magic != MAGIC or kind not in KINDS or length > LARGEST or body + length > len(data):
+    if magic != MAGIC or kind not in KINDS or length > LARGEST:
         return None
-    payload = bytes(data[body : body + length])
-    if crc32(payload, seeds[kind]) != crc:
+    body = at + HEADER_SIZE
+    payload = data[body : body + length]
+    if len(payload) < length or crc32(payload, seeds[kind]) != crc:
         return None
     return Frame(base + body + length, kind, payload)
 
 
-def _next_frame(data: bytes | bytearray, at: int, base: int, seeds: Seeds) -> int | None:
+def _next_frame(data: bytes, at: int, base: int, seeds: Seeds) -> int | None:
     while (at := data.find(MAGIC, at)) >= 0:
         if _frame_at(data, at, base, seeds) is not None:
             return at
@@ -154,8 +183,12 @@ class Contents:
     @property
     def last_seen_ns(self) -> int | None:
         """The latest time that any frame of this writer tells of."""
-        started = 0 if self._last_start is None else int(record.decode_span(self._last_start).origin.start_ns)
-        return max(started, self._last_ended_ns) or None
+        return max(self._last_started_ns, self._last_ended_ns) or None
+
+    @property
+    def _last_started_ns(self) -> int:
+        last = None if self._last_start is None else _decoded(self._last_start)
+        return 0 if last is None else as_time(last.origin.start_ns)
 
     def next_segment(self, name: str) -> None:
         """The data that follow are of the writer's next segment, which has this name."""
@@ -163,31 +196,59 @@ class Contents:
         self._name, self._seeds = name, None
         self._definitions = Definitions()
 
-    def spans(self, data: Buffer) -> Iterator[tuple[SpanRecord, Definitions]]:
+    def spans(self, data: Buffer) -> list[tuple[SpanRecord, Definitions]]:
         """The spans that end in `data`, which begins at `position` of the current segment."""
         base = self.position
         if self._seeds is None:
             self._seeds = seeds_in(bytes(data), self._name)
-        for end, kind, payload in frames(data, self._seeds, base, self.damage):
+        found: list[tuple[SpanRecord, Definitions]] = []
+        opened, definitions, damage = self.open, self._definitions, self.damage
+        known = len(damage)
+        for end, kind, payload in _intact(data, self._seeds, base, damage):
             self.position = end
-            if kind == END:
-                key = record.key_of(payload)
-                self.counts.ended += 1
-                self._end(key)
-                span = record.decode_span(payload)
-                self._last_ended_ns = max(self._last_ended_ns, int(span.state.end_ns or 0))
-                yield span, self._definitions
-            elif kind == START:
+            if kind == START and payload[:3] == ORIGIN_HEAD:
                 self.counts.started += 1
                 self._last_start = payload
-                self.open[record.key_of(payload)] = (payload, self._definitions)
-            elif kind == DEFINITION:
-                self._definitions.learn(record.decode_definition(payload))
-            elif kind == LEFT_OUT:
-                self._leave_out(payload)
-            elif kind == META:
-                self.writer = msgspec.msgpack.decode(payload, type=Writer)
+                opened[payload[KEY]] = payload, definitions
+                continue
+            try:
+                if kind == START:
+                    raise ValueError("a start without an origin")
+                if kind == END:
+                    found.append((self._ended(payload), definitions))
+                else:
+                    self._learn(kind, payload)
+            except UNREADABLE:
+                size = HEADER_SIZE + len(payload)
+                damage.append(Damage(end - size, size, int(kind == END)))
+        self._note_damaged(sum(place.ends for place in damage[known:]))
         self.torn = len(bytes(data[self.position - base :]).rstrip(b"\0"))
+        return found
+
+    def _ended(self, payload: bytes) -> SpanRecord:
+        span = record.decode_span(payload)
+        ended_ns = as_time(span.state.end_ns)
+        if type(span.origin.start_ns) is float:
+            as_time(span.origin.start_ns)
+        if ended_ns > self._last_ended_ns:
+            self._last_ended_ns = ended_ns
+        self.counts.ended += 1
+        self._end(payload[KEY])
+        return span
+
+    def _learn(self, kind: int, payload: bytes) -> None:
+        if kind == DEFINITION:
+            self._definitions.learn(record.decode_definition(payload))
+        elif kind == LEFT_OUT:
+            self._leave_out(payload)
+        elif kind == META:
+            self.writer = msgspec.msgpack.decode(payload, type=Writer)
+
+    def _note_damaged(self, ends: int) -> None:
+        """Ends that cannot be read are counted; their spans stay open, because their starts are data."""
+        self.counts.damaged += ends
+        if not self.counts.started and not self.carried:
+            self.counts.unannounced += ends
 
     def _leave_out(self, payload: bytes) -> None:
         reason, key = record.decode_left_out(payload)
@@ -206,4 +267,16 @@ class Contents:
     def open_spans(self) -> Iterator[tuple[SpanRecord, Definitions]]:
         """The spans that started and have not ended."""
         for payload, definitions in list(self.open.values()):
-            yield record.decode_span(payload), definitions
+            span = _decoded(payload)
+            if span is not None:
+                yield span, definitions
+
+
+def _decoded(start: bytes) -> SpanRecord | None:
+    """The record of a start, None where it says nothing."""
+    try:
+        span = record.decode_span(start)
+        as_time(span.origin.start_ns)
+    except UNREADABLE:
+        return None
+    return span

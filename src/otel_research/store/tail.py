@@ -12,6 +12,7 @@ from otel_research.journal.reader import Contents, wanted
 from otel_research.journal.segment import MemorySegment
 from otel_research.journal.writer import is_alive
 from otel_research.spans.batch import to_frame
+from otel_research.spans.record import key_from
 
 if TYPE_CHECKING:
     import polars as pl
@@ -182,7 +183,7 @@ class WriterTail:
 
 
 def _key(row: dict[str, Any]) -> bytes:
-    return bytes.fromhex(f"{row['trace_id']}{row['span_id']}")
+    return key_from(row["trace_id"], row["span_id"])
 
 
 def nothing() -> pl.DataFrame:
