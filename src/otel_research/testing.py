@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -258,6 +259,22 @@ class StoreContract:
             thread.join()
         assert failures == []
         assert self._read(store)["span_id"].to_list() == [f"{index:016x}" for index in range(1, 91)]
+        store.close()
+
+    def test_concurrent_appends_are_all_there_when_they_return(self, tmp_path: Path) -> None:
+        """Threads that append a row at a time, each batch another one, lose none of them."""
+        store, made = (
+            self.open_store(tmp_path),
+            [[batch(rows(1, first=10 * n + m)) for m in range(10)] for n in range(16)],
+        )
+
+        def write(batches: list[pa.RecordBatch]) -> None:
+            for one in batches:
+                store.append(one)
+
+        with ThreadPoolExecutor(len(made)) as pool:
+            list(pool.map(write, made))
+        assert self._read(store)["span_id"].to_list() == [f"{index:016x}" for index in range(1, 161)]
         store.close()
 
     def test_what_was_appended_survives_closing(self, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import io
 import os
@@ -116,25 +117,31 @@ class DiskStore(DiskCatalogue):
             other.folder(experiment_id).rmdir()
 
     def append(self, batch: pa.RecordBatch, /) -> None:
-        """Store a batch as Parquet under the hash of its content; the same batch again changes nothing."""
+        """Store a batch as Parquet under the hash of its content; the same batch again changes nothing.
+
+        Of one experiment all rows or none. A batch of several is refused whole where an id cannot be
+        one or a file cannot be written; only a failure between their manifests leaves some of them
+        stored, and the same batch again then stores the rest.
+        """
         import polars as pl
 
         self._check_open()
         frame = pl.DataFrame(pl.from_arrow(batch))
-        for (experiment_id,), part in frame.group_by("experiment_id", maintain_order=True):
-            self._append_one(str(experiment_id), part)
-
-    def _append_one(self, experiment_id: str, part: pl.DataFrame) -> None:
-        folder = self.folder(experiment_id)
-        name = f"batch-{_content_hash(part)}"
-        if name in manifest.latest(folder / "manifest").names():
-            return
+        parts = [(self.folder(owner), part) for (owner,), part in frame.group_by("experiment_id", maintain_order=True)]
         try:
-            file, digest = seal.write_parquet(folder / "parquet", name, part)
-            entry = Sealed(name=name, file=file, rows=part.height, sha256=digest)
-            manifest.update(folder / "manifest", lambda current: manifest.with_sealed(current, entry))
+            for folder, entry in [(folder, self._written(folder, part)) for folder, part in parts]:
+                manifest.update(folder / "manifest", functools.partial(manifest.with_sealed, entry=entry))
         except OSError as error:
-            raise StoreError(f"cannot store a batch under {folder}: {error.strerror or error}.") from error
+            raise StoreError(f"cannot store a batch under {self.root}: {error.strerror or error}.") from error
+
+    def _written(self, folder: Path, part: pl.DataFrame) -> Sealed:
+        """The entry for rows whose file is written; it counts once the manifest has it."""
+        name = f"batch-{_content_hash(part)}"
+        known = [entry for entry in manifest.latest(folder / "manifest").sealed if entry.name == name]
+        if known:
+            return known[0]
+        file, digest = seal.write_parquet(folder / "parquet", name, part)
+        return Sealed(name=name, file=file, rows=part.height, sha256=digest)
 
     def seal(self, experiment_id: str, *, is_over: bool) -> None:
         """Turn this process's and dead processes' journal segments into Parquet.
@@ -347,8 +354,11 @@ def _is_gone(file: SegmentFile) -> bool:
     """Whether the process that wrote the segment is known to be dead."""
     contents = Contents()
     contents.next_segment(file.name)
-    with file.path.open("rb") as source:
-        head = source.read(64 * 1024)
+    try:
+        with file.path.open("rb") as source:
+            head = source.read(64 * 1024)
+    except FileNotFoundError:  # another process has just sealed it
+        return False
     for _ in contents.spans(head):
         break
     writer = contents.writer

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,13 +54,20 @@ def create_whole(path: Path, data: bytes) -> bool:
     return True
 
 
-# Protects what the lock of the file protects between the threads of this process.
-_threads = threading.Lock()
+# Protect what the lock of the file protects between the threads of this process: one a folder, while it is in use.
+_locks: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
+# Protects the table of them.
+_choosing = threading.Lock()
+
+
+def _lock_of(folder: Path) -> threading.Lock:
+    with _choosing:
+        return _locks.setdefault(os.path.realpath(folder), threading.Lock())
 
 
 def _after_fork() -> None:
-    global _threads
-    _threads = threading.Lock()
+    global _locks, _choosing
+    _locks, _choosing = weakref.WeakValueDictionary(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -72,14 +80,15 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
 
     A record lock: unlike `flock` it is not shared with a child that is forked meanwhile.
     """
-    if not folder.is_dir() or fcntl is None:
+    if not folder.is_dir():
         yield
         return
-    with _threads:
+    with _lock_of(folder):
         handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            with contextlib.suppress(OSError):
-                fcntl.lockf(handle, fcntl.LOCK_EX)
+            if fcntl is not None:
+                with contextlib.suppress(OSError):
+                    fcntl.lockf(handle, fcntl.LOCK_EX)
             yield
         finally:
             os.close(handle)

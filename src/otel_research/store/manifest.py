@@ -3,10 +3,15 @@
 A manifest is never changed: a new one is created under the next number, and a writer that
 loses the race for that number reads again and merges. So a reader sees a whole state, and a
 crash between any two steps leaves either the old state or the new one.
+
+Writers wait for each other where the file system has locks. They need not: only the last two
+numbers are kept, so one that was slow may create a number that others had created and freed
+again. It sees a higher one then, without its change, and begins anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +21,7 @@ import msgspec
 
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
-from otel_research.store.files import create_whole
+from otel_research.store.files import create_whole, one_at_a_time
 
 _NUMBER = re.compile(r"(\d+)\.json")
 
@@ -58,12 +63,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def latest(folder: Path) -> Manifest:
     """The manifest with the highest number, or an empty one."""
-    numbers = [int(match[1]) for path in folder.glob("*.json") if (match := _NUMBER.fullmatch(path.name))]
-    if not numbers:
-        return Manifest()
-    path = folder / f"{max(numbers)}.json"
+    while True:
+        numbers = [int(match[1]) for path in folder.glob("*.json") if (match := _NUMBER.fullmatch(path.name))]
+        if not numbers:
+            return Manifest()
+        # Gone already: there are higher numbers by now.
+        with contextlib.suppress(FileNotFoundError):
+            return _read(folder / f"{max(numbers)}.json")
+
+
+def _read(path: Path) -> Manifest:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise
     except (OSError, msgspec.DecodeError) as error:
         raise StoreError(
             f"{path} is not a readable manifest: {error}. The Parquet files beside it are intact."
@@ -71,14 +84,20 @@ def latest(folder: Path) -> Manifest:
 
 
 def update(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:
-    """Create the next manifest from the latest one; repeats until it wins its number."""
+    """Create the next manifest from the latest one, until the latest has the change; that one.
+
+    `change` is asked again for every attempt; for a manifest that has its change it gives the same one back.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        current = latest(folder)
-        following = msgspec.structs.replace(change(current), number=current.number + 1)
-        if create_whole(folder / f"{following.number}.json", msgspec.json.encode(following)):
-            _forget_older(folder, following.number)
-            return following
+    with one_at_a_time(folder):
+        while True:
+            current = latest(folder)
+            following = msgspec.structs.replace(change(current), number=current.number + 1)
+            if create_whole(folder / f"{following.number}.json", msgspec.json.encode(following)):
+                newest = latest(folder)
+                if newest.number == following.number or change(newest) == newest:
+                    _forget_older(folder, newest.number)
+                    return newest
 
 
 def _forget_older(folder: Path, number: int) -> None:
