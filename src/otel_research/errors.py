@@ -22,6 +22,14 @@ Errors of other libraries are mapped at the seam, with `from exc`.
 from __future__ import annotations
 
 
+def told(error: BaseException) -> str:
+    """What a user's error says; one whose text cannot be had must not take the place of the first."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"(its text cannot be told: {type(second).__name__})"
+
+
 class ResearchError(Exception):
     """Base of every error raised on purpose by otel_research."""
 

@@ -341,9 +341,16 @@ class experiment:
             apart, block = context.Apart(), experiment(name, **declarations)
             apart.run(block.__enter__)
             generator = function(*args, **kwargs)
+            step = generator.__anext__()
             try:
                 while True:
-                    yield await apart.awaited(generator.__anext__())
+                    produced = await apart.awaited(step)
+                    try:
+                        step = generator.asend((yield produced))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = generator.athrow(error)
             except StopAsyncIteration:
                 return
             finally:

@@ -22,7 +22,7 @@ def record(name: str, measurements: Mapping[str, Any], metadata: Mapping[str, An
     Args:
         name: the event's name, such as "my_app.accuracy.measured".
         measurements: become attributes `measurement.<key>`. Understood: `duration_ms` or
-            `duration_us` (the row then has a duration and enters latency), `cost_usd`, `model`,
+            `duration_us` (the row then has a duration and enters latency; at most since 1970), `cost_usd`, `model`,
             `input_tokens`, `output_tokens`, `success`.
         metadata: become attributes under their own keys.
 
@@ -41,19 +41,23 @@ def record(name: str, measurements: Mapping[str, Any], metadata: Mapping[str, An
         raise ConfigurationError(f"metadata key {reserved[0]!r} is one that otel_research writes itself; rename it.")
     attributes = {"experiment.row": "record", **{f"measurement.{key}": given[key] for key in given}, **described}
     end = time.time_ns()
-    span = experiment.tracer.start_span(name, attributes=attributes, start_time=end - _duration_ns(given))
+    start = end - _duration_ns(given, longest=end)
+    span = experiment.tracer.start_span(name, attributes=attributes, start_time=start)
     span.end(end_time=end)
     experiment._check_room()
 
 
-def _duration_ns(measurements: Mapping[str, Any]) -> int:
+def _duration_ns(measurements: Mapping[str, Any], *, longest: int) -> int:
     for key, factor in (("duration_ms", 1_000_000), ("duration_us", 1_000)):
         value = measurements.get(key)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
             raise ConfigurationError(f"measurement {key!r} is a number of at least 0, got {value!r}.")
-        return int(value * factor)
+        duration = int(value * factor)
+        if duration > longest:
+            raise ConfigurationError(f"measurement {key!r} is {value!r}: a duration that began before 1970.")
+        return duration
     return 0
 
 

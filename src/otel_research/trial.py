@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -12,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from otel_research.context import NEW_TRIAL, Scope, with_scope
-from otel_research.errors import ConfigurationError
+from otel_research.errors import ConfigurationError, told
 from otel_research.experiments import check_json, check_label
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ class Trial:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         otel_context.detach(self._token)
-        if error is not None:
-            self._failed_by(error)
-        self.span.end(end_time=self._end_ns)
+        try:
+            if error is not None:
+                self._failed_by(error)
+        finally:
+            self.span.end(end_time=self._end_ns)
 
     async def __aenter__(self) -> Trial:
         return self.__enter__()
@@ -72,9 +75,10 @@ class Trial:
 
     def _failed_by(self, error: BaseException) -> None:
         name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-        self.span.record_exception(error)
+        with contextlib.suppress(Exception):  # the SDK asks the error for its text
+            self.span.record_exception(error)
         self.span.set_attribute("error.type", name)
-        self._mark(f"{name}: {error}")
+        self._mark(f"{name}: {told(error)}")
 
     def fail(self, reason: str) -> None:
         """Mark the trial failed: it did not work, as opposed to giving a wrong answer."""

@@ -156,3 +156,13 @@ def test_an_exclusion_is_an_annotation_and_leaves_the_data(host: Any) -> None:
     assert [note["reason"] for note in exp.annotations()] == ["the server was restarted", "ambiguous question"]
     assert exp.spans().collect().height == 6
     assert exp.metrics(unit="trial").n_units == 1
+
+
+@pytest.mark.parametrize("value", [1e300, 10**400, 1e16])
+def test_a_duration_that_began_before_1970_is_refused(host: Any, value: float) -> None:
+    """A duration that no clock can have measured names itself; nothing is stored."""
+    with otr.experiment("long") as exp:
+        with pytest.raises(otr.ConfigurationError, match="duration_ms"):
+            otr.record("event", {"duration_ms": value})
+        otr.record("event", {"duration_ms": 86_400_000.0})
+    assert exp.spans().collect()["duration_ms"].to_list() == [86_400_000.0]

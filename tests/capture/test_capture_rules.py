@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import otel_research as otr
+from otel_research.capture.rules import Rules
 from otel_research.testing import recording
 
 
@@ -108,3 +112,36 @@ def test_a_redaction_that_raises_loses_the_value_not_the_span(host: Any) -> None
     row = exp.spans().collect().to_dicts()[0]
     assert "hello" not in row["attributes"]
     assert exp.ledger().errors["content"] >= 1
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("probability", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("made", ["random", "counted"])
+def test_a_rate_and_a_strategy_together_estimate_the_true_total(rate: float, probability: float, made: str) -> None:
+    """The two decide independently of each other, so that the weights add up to what was made (4 standard errors)."""
+    count, random = 20_000, Random(7)
+    rules = Rules(
+        event_filter=None, sampling_rate=rate, sampling_strategy=lambda span: probability, on_error=lambda *_: None
+    )
+    total = 0.0
+    for number in range(count):
+        trace_id = random.getrandbits(128) if made == "random" else number + 1
+        total += rules.decide(SimpleNamespace(context=SimpleNamespace(trace_id=trace_id)), is_own=False).weight or 0.0
+    keep = rate * probability
+    assert abs(total / count - 1) < 4 * math.sqrt((1 - keep) / keep / count)
+
+
+def test_an_error_that_cannot_be_told_costs_no_span(host: Any) -> None:
+    """A filter's error whose own text raises is counted like any other."""
+
+    class Untold(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    def broken(span: Any) -> bool:
+        raise Untold
+
+    with otr.experiment("untold", event_filter=broken) as exp:
+        make(host, "a", "b")
+    assert exp.spans().collect().height == exp.ledger().stored == 2
+    assert (exp.ledger().errors, exp.ledger().lost) == ({"event_filter": 2}, {})

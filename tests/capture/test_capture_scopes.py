@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import polars as pl
@@ -14,6 +14,7 @@ import pytest
 from opentelemetry import trace
 
 import otel_research as otr
+from otel_research import context
 
 
 def rows(exp: otr.Experiment, *columns: str) -> list[tuple[Any, ...]]:
@@ -429,3 +430,64 @@ def test_a_trial_under_a_span_of_the_hosts(host: Any) -> None:
     assert rows(exp, "name", "trial_id", "parent_span_id") == [
         ("request", None, None), ("trial", trial.id, request_id),
     ]  # fmt: skip
+
+
+def test_a_decorated_async_generator_takes_what_is_sent_and_thrown(host: Any) -> None:
+    """`asend` and `athrow` reach the function, inside its experiment; what it answers comes back."""
+
+    @otr.experiment("conversation")
+    async def converse() -> AsyncGenerator[str, str]:
+        heard = ""
+        while heard != "stop":
+            host.call()
+            try:
+                heard = yield f"heard {heard!r}"
+            except KeyError as error:
+                heard = f"error {error}"
+
+    async def main() -> list[str]:
+        talk = converse()
+        said = [await anext(talk), await talk.asend("a"), await talk.athrow(KeyError("b")), await talk.asend("c")]
+        with pytest.raises(StopAsyncIteration):
+            await talk.asend("stop")
+        assert context.context_scope() is None
+        return said
+
+    assert asyncio.run(main()) == ["heard ''", "heard 'a'", "heard \"error 'b'\"", "heard 'c'"]
+    (exp,) = otr.list_experiments(name="conversation")
+    assert (exp.state, exp.ledger().stored) == ("stopped", 4)
+
+
+def test_an_error_thrown_into_a_decorated_async_generator_leaves_it(host: Any) -> None:
+    """One that the function does not catch goes to the caller, and the experiment is stopped."""
+
+    @otr.experiment("thrown")
+    async def numbers() -> AsyncGenerator[int, None]:
+        yield 1
+        yield 2
+
+    async def main() -> None:
+        made = numbers()
+        await anext(made)
+        await made.athrow(ValueError("mine"))
+
+    with pytest.raises(ValueError, match="mine"):
+        asyncio.run(main())
+    assert [exp.state for exp in otr.list_experiments(name="thrown")] == ["stopped"]
+
+
+def test_a_trial_whose_error_cannot_be_told_fails_as_any_other(host: Any) -> None:
+    """The program gets its own error back, and the trial's span ends with the error's type."""
+
+    class Untold(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    with otr.experiment("untold") as exp:
+        with pytest.raises(Untold), exp.trial(item="q"):
+            raise Untold
+        assert exp.ledger().open == 0
+    said = attributes(exp, "trial")
+    assert said["experiment.trial.outcome"] == "failed"
+    assert said["experiment.trial.failure_reason"].endswith("Untold: (its text cannot be told: RuntimeError)")
+    assert said["error.type"].endswith("Untold")

@@ -16,6 +16,7 @@ from otel_research.capture.room import Overload, Room
 from otel_research.capture.rules import KEEP, Rules
 from otel_research.capture.view import PublicView, attributes_of, is_fast
 from otel_research.context import NEW_TRIAL, Scope
+from otel_research.errors import told
 from otel_research.journal.frame import END, LEFT_OUT, START
 from otel_research.journal.log import Log, LogClosed
 from otel_research.spans.record import as_text, encode_end, encode_left_out, encode_origin, encode_start, ids_of
@@ -203,7 +204,9 @@ class ExperimentCapture:
     def note_error(self, where: str, error: Exception) -> None:
         """A user's rule raised, or a sync failed: count it, say so once."""
         self.tally.add(f"error:{where}")
-        self.note_once(where, f"{where} raised {type(error).__name__}: {error}. No span was lost by it; it is counted.")
+        self.note_once(
+            where, f"{where} raised {type(error).__name__}: {told(error)}. No span was lost by it; it is counted."
+        )
 
     def note_once(self, key: str, text: str) -> None:
         """Log a warning the first time."""

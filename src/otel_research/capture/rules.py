@@ -9,6 +9,8 @@ from otel_research.errors import ConfigurationError
 
 _MASK = (1 << 64) - 1
 _SPACE = float(1 << 53)
+_SECOND = 0x9E3779B97F4A7C15
+"""Gives a trace its second place: what a rate has kept must still be spread evenly for a strategy."""
 
 FILTERED = "filtered"
 SAMPLED_OUT = "sampled_out"
@@ -88,7 +90,7 @@ class Rules:
         if not 0.0 <= probability <= 1.0:
             self._on_error("sampling_strategy", ValueError(f"keep probability {probability!r} is not within 0 to 1"))
             return Decision(None, weight)
-        if position(trace_id) < probability:
+        if position(trace_id ^ _SECOND) < probability:
             return Decision(None, weight / probability)
         return Decision(SAMPLED_OUT, None)
 

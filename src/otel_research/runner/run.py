@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from otel_research.errors import BudgetExceeded, ConfigurationError
+from otel_research.errors import BudgetExceeded, ConfigurationError, told
 from otel_research.runner.plan import Planned, Runs
 from otel_research.runner.trials import Ending, Ran
 from otel_research.trial import Trial
@@ -112,7 +112,7 @@ class Run:
             trial_id=made.trial.id if made.trial is not None else None,
             outcome=made.outcome,
             value=made.value,
-            error=None if error is None else f"{type(error).__name__}: {error}",
+            error=None if error is None else f"{type(error).__name__}: {told(error)}",
         )
         with self._lock:
             self.ran.append(kept)
