@@ -198,16 +198,24 @@ class Log:
 
     def _shape(self, keys: tuple[str, ...]) -> int | None:
         with self._lock:
-            if keys not in self.numbers.shapes:
-                payload = self.numbers.define_shape(keys)
-                if payload is not None:
-                    self._put_definition(payload)
+            if keys not in self.numbers.shapes and not self._is_closed:
+                payload = self.numbers.shape(keys)
+                # Without room for the definition there is no number: it would stand for nothing.
+                with contextlib.suppress(OSError):
+                    if payload is not None:
+                        self._put(frame.DEFINITION, payload)
+                        self.numbers.keep_shape(keys, payload)
             return self.numbers.shapes.get(keys)
 
     def _put_definition(self, payload: bytes) -> None:
-        # Without room now it is among the first frames of the next segment.
-        with contextlib.suppress(OSError):
+        """Write what a number stands for that is in use from now on. Under the lock."""
+        if self._is_closed:
+            return
+        try:
             self._put(frame.DEFINITION, payload)
+        except OSError:
+            # Nothing that uses it may be here: what comes next begins a segment, and that begins with it.
+            self._let_go(self._left())
 
     def _repeat_definitions(self) -> None:
         """Write second copies, away from the first: one damaged place orphans no span. Under the lock."""
@@ -283,10 +291,15 @@ class Log:
         """End the current segment, so that it can be sealed; the next frame opens another."""
         with self._lock:
             self._repeat_definitions()
-            previous = self._segment
-            self._use(NOWHERE)
-            self._end(previous)
+            previous = self._left()
         self._let_go(previous)
+
+    def _left(self) -> Segment:
+        """The current segment, which takes no more frames from here on. Under the lock."""
+        previous = self._segment
+        self._use(NOWHERE)
+        self._end(previous)
+        return previous
 
     def close(self) -> None:
         """End the log: what was appended can be sealed, a frame that comes later is refused. Idempotent."""

@@ -41,27 +41,32 @@ class Numbers:
         Keyed by the object's identity (its own hash is costly); the table keeps it alive, so
         the identity cannot be reused.
         """
-        payload = self._define(what, name, version, attributes)
+        payload = self._next(what, name, version, attributes)
+        self._keep(payload)
         self._subjects.append(subject)
         self.known[id(subject)] = len(self.definitions) - 1
         return payload
 
-    def define_shape(self, keys: tuple[str, ...]) -> bytes | None:
-        """Give a set of keys a number, if it can have one; the payload to write."""
+    def shape(self, keys: tuple[str, ...]) -> bytes | None:
+        """The payload that would give a set of keys the next number; None where they can have none."""
         if len(self.shapes) >= MOST_SHAPES:
             return None
         if not all(type(key) is str and key.isprintable() for key in keys):
             self.shapes[keys] = None
             return None
-        payload = self._define("shape", "", None, list(keys))
-        self.shapes[keys] = len(self.definitions) - 1
-        return payload
+        return self._next("shape", "", None, list(keys))
 
-    def _define(self, what: str, name: str, version: str | None, attributes: Any) -> bytes:
-        payload = _encoded(Definition(len(self.definitions), what, name, version, attributes))
+    def keep_shape(self, keys: tuple[str, ...], payload: bytes) -> None:
+        """The payload is written: from now on its number stands for the keys, for every thread."""
+        self._keep(payload)
+        self.shapes[keys] = len(self.definitions) - 1
+
+    def _next(self, what: str, name: str, version: str | None, attributes: Any) -> bytes:
+        return _encoded(Definition(len(self.definitions), what, name, version, attributes))
+
+    def _keep(self, payload: bytes) -> None:
         self.definitions.append(payload)
         self.single.append(payload)
-        return payload
 
 
 def _encoded(definition: Definition) -> bytes:
