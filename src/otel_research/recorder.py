@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import os
 import threading
@@ -352,5 +351,7 @@ if hasattr(os, "register_at_fork"):
 @atexit.register
 def _close_at_exit() -> None:
     if _current is not None:
-        with contextlib.suppress(Exception):
+        try:
             _current.close()
+        except Exception:
+            _logger.exception("otel_research: the end was not clean; what was captured is in the store's journal.")

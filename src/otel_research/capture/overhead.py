@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
@@ -70,8 +71,11 @@ def bare_span_us(rounds: int = 5, spans: int = 100) -> float:
     """What a span of the SDK alone costs in this process; measured once, in a few milliseconds."""
     global _bare_us
     if _bare_us is None:
-        # Ids of our own: the stock generator would move the program's random numbers.
-        provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False, id_generator=ExperimentIdGenerator())
+        # Ids of our own: the stock generator would move the program's random numbers. A resource of
+        # our own: the SDK's detectors start threads, which an interpreter that ends refuses.
+        provider = TracerProvider(
+            sampler=ALWAYS_ON, resource=Resource({}), shutdown_on_exit=False, id_generator=ExperimentIdGenerator()
+        )
         tracer = provider.get_tracer("otel_research.overhead")
         _bare_us = min(_round(tracer, spans) for _ in range(rounds))
     return _bare_us

@@ -64,7 +64,7 @@ def run(scenario: Scenario, folder: Path, deadline: float = DEADLINE) -> Ran:
 def _read(pipe: int, process: subprocess.Popen[bytes], kill_after: int | None, deadline: float) -> list[int]:
     """The ids that the program says, until everybody who holds the pipe has gone or the time is over."""
     data = bytearray()
-    while select.select([pipe], [], [], max(deadline - time.monotonic(), 0))[0]:
+    while (left := deadline - time.monotonic()) > 0 and select.select([pipe], [], [], left)[0]:
         chunk = os.read(pipe, _CHUNK)
         data += chunk
         if not chunk:
