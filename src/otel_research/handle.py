@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -259,7 +260,9 @@ class Experiment(RunsTrials):
     def ledger(self) -> Ledger:
         """What became of every span of the experiment, in all its processes."""
         if self.is_recording:
-            self._save_ledger()
+            # Without room to save it, it is told all the same.
+            with contextlib.suppress(OSError):
+                self._save_ledger()
         return accounts.of_experiment(self.library, self.id, is_running=self.record.state == "running")
 
     def metrics(self, **options: Any) -> Metrics:
@@ -334,8 +337,9 @@ class Experiment(RunsTrials):
 
     def _sealed(self, *, stopped_ns: int) -> None:
         """Seal what is stored and set the record's last state; `lifecycle.stop_experiment` calls it."""
-        self._save_ledger()
+        # First, because it gives back what the open segment had taken in advance: the rest may need the room.
         self.library.seal(self.id)
+        self._save_ledger()
         if self.recorder is not None:
             self.recorder.delivered(self.id)
         self._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +18,15 @@ from otel_research import context, recorder
 from otel_research.capture import registry
 from otel_research.declare import checked_calculators, declared, resumed
 from otel_research.environment import captured
-from otel_research.errors import ConfigurationError, ExperimentRunning, ExperimentStopped, UnknownExperiment
+from otel_research.errors import ConfigurationError, ExperimentRunning, ExperimentStopped, StoreError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, State, check_id
 from otel_research.handle import Experiment
 from otel_research.journal.writer import this_writer
 from otel_research.recorder import Recorder
 from otel_research.store.base import Store
 from otel_research.store.library import Library
+
+_logger = logging.getLogger("otel_research")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STATES: tuple[State, ...] = get_args(State)
@@ -163,6 +166,7 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     Raises:
         UnknownExperiment: no experiment has that id.
         ExperimentStopped: it is stopped already.
+        StoreError: the disk has no room to seal it, or refuses; nothing is lost, and it can be stopped again.
     """
     chosen = experiment_id if isinstance(experiment_id, Experiment) else get_experiment(experiment_id)
     chosen = _live.get(chosen.id, chosen)
@@ -180,6 +184,11 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
             active.end(chosen.id, timeout)
         chosen._sealed(stopped_ns=time.time_ns())
         _live.pop(chosen.id, None)
+    except (OSError, StoreError) as error:
+        raise StoreError(
+            f"experiment {chosen.name!r} ({chosen.id}) takes no more spans and what it has is safe in its journal, "
+            f"but it cannot be sealed: {error}. Make room or mend the folder, then stop it again."
+        ) from error
     finally:
         _stopping.discard(chosen.id)
     return chosen
@@ -206,10 +215,14 @@ def stop_all(active: Recorder) -> None:
     for begun in list(_live.values()):
         if begun.recorder is not active:
             continue
-        if begun.is_inherited:
-            _leave(begun)
-        elif begun.id not in _stopping:
-            stop_experiment(begun, timeout=0.0)
+        try:
+            if begun.is_inherited:
+                _leave(begun)
+            elif begun.id not in _stopping:
+                stop_experiment(begun, timeout=0.0)
+        except (StoreError, OSError) as error:
+            # The program ends; whoever opens the experiment next seals it. The others must not suffer.
+            _logger.error("otel_research: %s", error)
 
 
 def get_experiment(experiment_id: str) -> Experiment:

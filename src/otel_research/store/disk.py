@@ -59,6 +59,7 @@ class DiskStore(DiskCatalogue):
         self._reading = threading.Lock()
         self._logs: dict[str, list[Log]] = {}
         self._followers: dict[tuple[str, str], WriterFollower] = {}
+        self._unwritten_ledgers: dict[str, dict[str, dict[str, Any]]] = {}
         self._taken_over: set[str] = set()
         """Writers of segments that were brought here from a second place: complete."""
 
@@ -306,10 +307,15 @@ class DiskStore(DiskCatalogue):
         return any(not _is_gone(files[-1]) for files in writers)
 
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
-        """Keep what one process counted beside its frames: losses, late spans, errors."""
+        """Keep what one process counted beside its frames: losses, late spans, errors.
+
+        What cannot be written (a full disk is what many losses come from) counts here all the same.
+        """
+        self._unwritten_ledgers.setdefault(experiment_id, {})[writer] = counts
         folder = self.folder(experiment_id) / "ledger"
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / f"{writer}.json", msgspec.json.encode(counts))
+        self._unwritten_ledgers[experiment_id].pop(writer, None)
 
     def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
         """What every process counted."""
@@ -318,7 +324,8 @@ class DiskStore(DiskCatalogue):
     def ledgers_by_writer(self, experiment_id: str) -> dict[str, dict[str, Any]]:
         """writer -> what it counted."""
         paths = sorted((self.folder(experiment_id) / "ledger").glob("*.json"))
-        return {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
+        written = {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
+        return {**written, **self._unwritten_ledgers.get(experiment_id, {})}
 
     # -- the end ------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
 from otel_research.store import manifest, rows
 from otel_research.store.files import one_at_a_time, replacing
@@ -114,15 +115,21 @@ def write_parquet(folder: Path, name: str, frame: pl.DataFrame) -> tuple[str | N
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.parquet"
     with replacing(path) as temporary:
-        frame.sort("start_ns", maintain_order=True).write_parquet(
-            temporary,
-            compression="zstd",
-            compression_level=COMPRESSION_LEVEL,
-            row_group_size=ROW_GROUP,
-            statistics=True,
-        )
+        _write(frame.sort("start_ns", maintain_order=True), temporary)
         digest = _sha256(temporary)
     return path.name, digest
+
+
+def _write(frame: pl.DataFrame, path: Path) -> None:
+    import polars as pl
+
+    try:
+        frame.write_parquet(
+            path, compression="zstd", compression_level=COMPRESSION_LEVEL, row_group_size=ROW_GROUP, statistics=True
+        )
+    except pl.exceptions.PolarsError as error:
+        # A disk that is full or fails; Polars keeps the system's error as text only.
+        raise StoreError(f"cannot write {path.parent}: {error}") from error
 
 
 def _sha256(path: Path) -> str:
