@@ -1,64 +1,133 @@
-"""An experiment's ledger over all its processes: the frames say what was stored, the processes what was not."""
+"""An experiment's ledger over all its processes: frames, rows and processes each say what they know.
+
+Nothing is made to fit: what has started and ended is counted in the frames (and told by the
+processes where no frame could be written), what is stored in the rows. Where those disagree the
+ledger does not balance.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from otel_research.capture.ledger import Ledger, better
+from otel_research.journal.reader import Counts
 from otel_research.store.library import Library
+
+Told = Sequence[dict[str, Any]]
+_LOST = "lost:"
+"""Before the reason, where a frame or a process tells of a loss."""
+
+
+class _Rows(NamedTuple):
+    """How many rows there are."""
+
+    stored: int
+    copies: int
+    """Of spans that are stored, further rows."""
+    interrupted: int | None
+    """Also where an ended row takes the place of one; None where that cannot be seen."""
 
 
 def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> Ledger:
-    """The ledger of one experiment as its store tells it.
-
-    What was stored is counted in the rows, what ended in the frames, what is in no frame (lost,
-    late, made elsewhere) by the processes that saw it. The rest follows from the equations.
-    """
-    import polars as pl
-
-    counts = library.counts(experiment_id)
+    """The ledger of one experiment as its store tells it."""
+    frames, opened = library.counts(experiment_id)
     told = library.ledgers(experiment_id)
-    is_ended = ~pl.col("status").eq_missing("interrupted")
-    rows = library.scan(experiment_id).select(is_ended.sum().alias("stored")).collect()
-    stored = int(rows["stored"][0] or 0)
+    have_left = library.have_all_left(experiment_id)
+    rows = _counted(library, experiment_id)
 
-    lost, errors, unwritten = _summed(told, "lost"), _summed(told, "errors"), _summed(told, "unwritten")
-    received, late = _count(told, "received"), _count(told, "late")
-    left_out = {
-        reason: counts.left_out.get(reason, 0) + unwritten.get(reason, 0) for reason in ("filtered", "sampled_out")
-    }
+    lost = _lost(told, frames, have_left=have_left)
+    late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
+    filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
     # What came in from elsewhere may have been journaled here too: those ends are not of spans made here.
-    framed = counts.ended - _count(told, "framed")
-    ended = framed + sum(left_out.values()) + sum(lost.values()) + late
-    unannounced = counts.unannounced - _count(told, "framed") - _count(told, "announced_at_home")
-    started = counts.started + unannounced + _count(told, "unseen_starts") + _count(told, "unseen_ends")
-    unfinished = max(started - ended, 0)
+    framed = frames.ended - elsewhere
+    ended = framed + filtered + sampled_out + lost.total() + late
+    started = _count(told, "started") if have_left else _started(told, frames, elsewhere)
+    if rows.interrupted is None:
+        unfinished = started - ended
+    else:
+        # Among the spans without an end in a frame are those whose end is late or lost.
+        unfinished = opened + rows.interrupted + _count(told, "unseen_starts") - _ended_in_no_frame(told, frames)
     return Ledger(
-        started=ended + unfinished,
+        started=started,
         ended=ended,
         open=unfinished if is_running else 0,
         interrupted=0 if is_running else unfinished,
         received=received,
-        stored=stored,
-        filtered=left_out["filtered"],
-        sampled_out=left_out["sampled_out"],
-        duplicates=framed + received - stored,
+        stored=rows.stored,
+        filtered=filtered,
+        sampled_out=sampled_out,
+        duplicates=rows.copies + _refused(framed + received - rows.stored - rows.copies, rows, received),
         late=late,
         outside=0,
-        lost=lost,
-        errors=errors,
+        lost=dict(lost),
+        errors=dict(_summed(told, "errors")),
         overhead=functools.reduce(better, (process.get("overhead") or {} for process in told), {}),
     )
 
 
-def _count(told: list[dict[str, Any]], name: str) -> int:
-    return sum(int(ledger.get(name, 0)) for ledger in told)
+def _counted(library: Library, experiment_id: str) -> _Rows:
+    import polars as pl
+
+    is_interrupted = pl.col("status").eq_missing("interrupted")
+    amounts = (~is_interrupted).sum().alias("ended"), is_interrupted.sum().alias("interrupted")
+    stored = library.scan(experiment_id).select(amounts).collect().row(0)[0]
+    lying = library.copies(experiment_id)
+    if lying is None:
+        return _Rows(stored, 0, None)
+    ended, interrupted = lying.select(amounts).collect().row(0)
+    return _Rows(stored, ended - stored, interrupted)
 
 
-def _summed(told: list[dict[str, Any]], name: str) -> dict[str, int]:
-    sums: dict[str, int] = {}
-    for ledger in told:
-        for reason, number in (ledger.get(name) or {}).items():
-            sums[reason] = sums.get(reason, 0) + number
+def _refused(missing: int, rows: _Rows, received: int) -> int:
+    """Rows that came and did not stay because they were there: only what was received, or goes to a store elsewhere."""
+    may_be = missing if rows.interrupted is None else received
+    return max(0, min(missing, may_be))
+
+
+def _lost(told: Told, frames: Counts, *, have_left: bool) -> Counter[str]:
+    """By reason: what frames say, what only processes could say, and what is missing here."""
+    lost = _lost_unwritten(told) + Counter(
+        {name.removeprefix(_LOST): number for name, number in frames.left_out.items() if name.startswith(_LOST)}
+    )
+    # A sum of counters leaves out what is 0.
+    return lost + Counter({"damaged": frames.damaged, "removed": _removed(told, frames) if have_left else 0})
+
+
+def _lost_unwritten(told: Told) -> Counter[str]:
+    unwritten = _summed(told, "unwritten").items()
+    return Counter({name.removeprefix(_LOST): number for name, number in unwritten if name.startswith(_LOST)})
+
+
+def _removed(told: Told, frames: Counts) -> int:
+    """Who has left has said how many end frames there are: what is not here was taken away."""
+    return max(0, _count(told, "framed_ends") - frames.ended - frames.damaged)
+
+
+def _started(told: Told, frames: Counts, elsewhere: int) -> int:
+    unannounced = frames.unannounced - elsewhere - _count(told, "announced_at_home")
+    return frames.started + unannounced + _count(told, "unseen_starts") + _count(told, "unseen_ends")
+
+
+def _ended_in_no_frame(told: Told, frames: Counts) -> int:
+    """Ends that no frame tells of, of spans whose start one tells of: those look open, or interrupted."""
+    ends = _lost_unwritten(told).total() + _count(told, "late") + _count(told, "announced_at_home")
+    # Where starts are not journaled, nothing looks open.
+    return ends - _count(told, "unseen_ends") + (frames.damaged if frames.started else 0)
+
+
+def _left_out(told: Told, frames: Counts, reason: str) -> int:
+    return frames.left_out.get(reason, 0) + _summed(told, "unwritten")[reason]
+
+
+def _count(told: Told, name: str) -> int:
+    return sum(int(process.get(name, 0)) for process in told)
+
+
+def _summed(told: Told, name: str) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for process in told:
+        sums.update(process.get(name) or {})
     return sums

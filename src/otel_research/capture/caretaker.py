@@ -57,7 +57,9 @@ class Caretaker:
     def take(self, capture: ExperimentCapture, library: Library) -> None:
         """Tend an experiment from now on."""
         self._courier.take(capture.experiment_id, capture.log.writer.name, library)
-        self._charges = {**self._charges, capture.experiment_id: Charge(capture, library)}
+        charge = Charge(capture, library)
+        capture.on_loss = lambda: self._save_or_count(charge)
+        self._charges = {**self._charges, capture.experiment_id: charge}
         self._ensure_thread()
 
     def retire(self, segment: Segment) -> None:
@@ -119,6 +121,7 @@ class Caretaker:
         else:
             self._finish_retired()
         for charge in list(self._charges.values()):
+            charge.capture.leave_removed()
             self._save_counts(charge)
             if self._is_child:
                 self._follow_the_parent(charge)
@@ -129,6 +132,13 @@ class Caretaker:
         if charge.saved != version:
             charge.library.journal.put_ledger(capture.experiment_id, capture.log.writer.name, capture.told())
             charge.saved = version
+
+    def _save_or_count(self, charge: Charge) -> None:
+        """The same on a span's way, which no error of ours may cross."""
+        try:
+            self._save_counts(charge)
+        except Exception:
+            self._tally.add("error:ledger")
 
     def _follow_the_parent(self, charge: Charge) -> None:
         """In a forked child the experiment is the parent's to stop; what ends after that is late here too."""

@@ -23,6 +23,7 @@ from otel_research.spans.record import as_text, encode_end, encode_left_out, enc
 
 OWN_SCOPE = "otel_research"
 """The instrumentation scope of the experiment's own rows: trials, records, scores."""
+TELLING_SECONDS = 0.1
 
 _logger = logging.getLogger("otel_research")
 
@@ -59,6 +60,8 @@ class ExperimentCapture:
         self._open_quarantine = open_quarantine
         self._quarantine: Log | None = None
         self.journals_starts = starts
+        self.unjournaled = 0
+        """Spans that started while starts were not journaled."""
         self._sync_each = sync_each
         # The usual case takes every span as it is, without a rule or a policy in the way.
         self.is_plain = self.rules.is_empty and self._content.is_full and is_fast() and not sync_each
@@ -68,6 +71,9 @@ class ExperimentCapture:
         self._silent: set[tuple[int, int]] = set()
         """Spans whose start there was no room for."""
         self._warned: set[str] = set()
+        self._next_telling = 0.0
+        self.on_loss: Callable[[], None] = lambda: None
+        """Called when a span was lost that no frame tells of."""
 
     # -- the way of a span that is not usual; `processor` has the usual one --------------
 
@@ -91,6 +97,8 @@ class ExperimentCapture:
             return
         if self.journals_starts:
             self._journal_start(origin, view, given)
+        else:
+            self.unjournaled += 1
         setattr(span, registry.SCOPE_MARK, scope)
         if "experiment.id" not in given:
             span.set_attributes(scope.missing_from(given))
@@ -171,9 +179,35 @@ class ExperimentCapture:
             self.lose(payload, reason)
 
     def lose(self, origin: bytes, reason: str) -> None:
-        """Count a span that is not stored although it should be."""
-        self._note_unframed(origin)
+        """Count a span that is not stored although it should be; where there is room, a small frame says so."""
         self.tally.add(f"lost:{reason}")
+        try:
+            self.log.append(LEFT_OUT, encode_left_out(f"lost:{reason}", origin))
+        except (OSError, LogClosed):
+            self._note_unframed(origin)
+            self.tally.add(f"unwritten:lost:{reason}")
+            self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        """What only this process knows is kept at once, at most ten times a second: it may leave without a word."""
+        if time.monotonic() > self._next_telling:
+            self._next_telling = time.monotonic() + TELLING_SECONDS
+            self.on_loss()
+
+    def leave_removed(self) -> None:
+        """Somebody may have deleted the file that spans go to: they are lost, count them and go on elsewhere."""
+        ends = self.log.leave_removed()
+        if not ends:
+            return
+        # What has started there and not ended is in no frame either.
+        self._silent.update(self._open_keys())
+        for name in ("lost:removed", "unwritten:lost:removed", "unseen_ends"):
+            self.tally.add(name, ends)
+        self.note_once(
+            "removed",
+            f"the journal of experiment {self.experiment_id} was removed while it ran: {ends} spans are lost and counted. "
+            "Stop an experiment before you delete its folder.",
+        )
 
     def _leave_out(self, origin: bytes, reason: str) -> None:
         """The rules left it out: a small frame says so, so that the count survives a crash."""
@@ -219,6 +253,10 @@ class ExperimentCapture:
         """Spans of this experiment that this process has started and not ended."""
         return len(self._open_keys())
 
+    @property
+    def _framed_ends(self) -> int:
+        return self.room.appended(END) - self.tally["lost:removed"]
+
     def _open_keys(self) -> set[tuple[int, int]]:
         return {key for key, entry in list(open_spans.items()) if entry[0] is self}
 
@@ -227,14 +265,11 @@ class ExperimentCapture:
         tally = self.tally
         lost = tally.under("lost")
         late = tally["late"]
-        filtered, sampled_out, stored = tally["filtered"], tally["sampled_out"], self.room.appended(END)
+        filtered, sampled_out, stored = tally["filtered"], tally["sampled_out"], self._framed_ends
         unfinished = self.open_count
-        ended = stored + filtered + sampled_out + late + sum(lost.values())
-        # Without start records what has started is what has ended or still runs.
-        seen = self.room.appended(START) + tally["started_silently"] + tally["inherited"]
         return Ledger(
-            started=seen if self.journals_starts else ended + unfinished,
-            ended=ended,
+            started=self.room.appended(START) + tally["started_silently"] + tally["inherited"] + self.unjournaled,
+            ended=stored + filtered + sampled_out + late + sum(lost.values()),
             open=0 if self.is_stopped else unfinished,
             interrupted=unfinished if self.is_stopped else 0,
             stored=stored,
@@ -250,6 +285,9 @@ class ExperimentCapture:
         tally = self.tally
         return {
             **self.ledger().to_dict(),
+            "writer": self.log.writer.name,
+            "is_final": self.is_stopped,
+            "framed_ends": self._framed_ends,
             "unseen_starts": sum(map(self._is_unseen, self._open_keys())),
             "unseen_ends": tally["unseen_ends"],
             "unwritten": tally.under("unwritten"),
@@ -283,6 +321,7 @@ class ExperimentCapture:
 
     def sync(self) -> None:
         """Make what was captured survive a power cut; a failure is counted and told."""
+        self.leave_removed()
         for log in (self.log, self.room.spilled):
             try:
                 if log is not None and log.is_dirty:
@@ -295,6 +334,7 @@ class ExperimentCapture:
         self.log.after_fork()
         self.room.after_fork()
         self.tally.restart()
+        self.unjournaled = 0
         if self._quarantine is not None:
             self._quarantine.after_fork()
         self._silent.clear()

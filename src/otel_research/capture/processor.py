@@ -116,6 +116,8 @@ class ExperimentSpanProcessor(SpanProcessor):
                     log.append_start(payload)
                 except OSError as error:
                     capture.start_without_room(payload, error)
+            else:
+                capture.unjournaled += 1
             span._otel_research_scope = scope  # type: ignore[attr-defined]  # registry.SCOPE_MARK
             # The SDK's own way to set attributes cleans each value again: most of what tagging would cost.
             attributes.update(tags)

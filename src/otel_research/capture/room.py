@@ -56,7 +56,7 @@ class Room:
         self._deadline: float | None = None
         """While there is no room: until when threads wait for it."""
         self._appended = 0
-        """Frames that the log had taken when it became full: more since then means that there was room again."""
+        """Ends that the log had taken when it became full: more since then means that there was room again."""
         self._started_there: set[bytes] = set()
         self.announced_at_home = 0
         """Ends that were spilled and whose starts were not."""
@@ -87,7 +87,7 @@ class Room:
     def _full(self) -> tuple[float, bool]:
         """(until when to wait, whether this is news)."""
         with self._lock:
-            appended = sum(self.log.appended)
+            appended = self.log.appended[END]
             is_first = self._deadline is None or appended > self._appended
             if is_first:
                 self._deadline, self._appended = time.monotonic() + self._wait_seconds, appended

@@ -22,6 +22,11 @@ class HeldFile:
         self._is_open = True
         self._has_synced_folders = False
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether somebody has deleted the file: what is written to it goes away with us."""
+        return self._is_open and os.fstat(self.number).st_nlink == 0
+
     def sync(self) -> None:
         """Make what was written survive a power cut. On Linux that includes what was written through a mapping."""
         with self._lock:

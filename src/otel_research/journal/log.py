@@ -98,6 +98,7 @@ class Log:
         self._segment = segment
         self._current: tuple[Callable[[bytes], Any], Seeds] = (segment.write, seeds_of(segment.name))
         """How to write to it: replaced as one, so that no frame gets another segment's seed."""
+        self._appended_before = list(self.appended)
         self._synced_at = 0
         self.append_start = self._appender(frame.START)
         self.append_end = self._appender(frame.END)
@@ -306,6 +307,17 @@ class Log:
         with self._lock:
             self._is_closed = True
         self.roll()
+
+    def leave_removed(self) -> int:
+        """Go on elsewhere where somebody has deleted the current segment's file; how many ends went with it."""
+        with self._lock:
+            if not self._segment.is_removed:
+                return 0
+            removed, before = self._segment, self._appended_before
+            self._use(NOWHERE)
+            self._end(removed)
+            removed.forsake(removed.close())
+            return self.appended[frame.END] - before[frame.END]
 
     @property
     def is_growing(self) -> bool:

@@ -207,9 +207,11 @@ class Contents:
         for end, kind, payload in _intact(data, self._seeds, base, damage):
             self.position = end
             if kind == START and payload[:3] == ORIGIN_HEAD:
-                self.counts.started += 1
                 self._last_start = payload
-                opened[payload[KEY]] = payload, definitions
+                if (key := payload[KEY]) not in opened:
+                    # After a failed sync a start may be here twice.
+                    self.counts.started += 1
+                opened[key] = payload, definitions
                 continue
             try:
                 if kind == START:

@@ -35,6 +35,10 @@ class Segment(Protocol):
         """Make what was written survive a power cut."""
 
     @property
+    def is_removed(self) -> bool:
+        """Whether its file has no name any more: nobody will read what is written to it."""
+
+    @property
     def at(self) -> int:
         """Where the next frame goes."""
 
@@ -59,6 +63,7 @@ class _Nowhere:
 
     name = ""
     at = size = 0
+    is_removed = False
 
     def write(self, data: bytes, /) -> None:
         """Nothing fits."""
@@ -115,6 +120,8 @@ class _Mapped:
 class MemorySegment(_Mapped):
     """Frames in memory of this process: lost with it, by declaration."""
 
+    is_removed = False
+
     def __init__(self, name: str, size: int) -> None:
         private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
         super().__init__(name, size, mmap.mmap(-1, size, **private))
@@ -154,6 +161,11 @@ class MappedSegment(_Mapped):
         except OSError:
             self._held.discard()
             raise
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether its file has no name any more."""
+        return self._held.is_removed
 
     def sync(self) -> None:
         """Make what was written survive a power cut."""
@@ -198,6 +210,11 @@ class WrittenSegment:
         except OSError:
             self._held.discard()
             raise
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether its file has no name any more."""
+        return self._held.is_removed
 
     def sync(self) -> None:
         """Make what was written survive a power cut."""

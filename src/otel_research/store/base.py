@@ -56,7 +56,13 @@ class Journaled(Protocol):
         """Turn complete segments into columns; `is_over`: what is still open will never end."""
 
     def counts(self, experiment_id: str) -> tuple[Counts, int]:
-        """(what the frames of all processes tell, spans that started and have not ended)."""
+        """(what the frames of all processes tell, spans that are open: without a row, because they may still end)."""
+
+    def writers(self, experiment_id: str) -> set[str]:
+        """Every process that has written frames here."""
+
+    def copies(self, experiment_id: str) -> pl.LazyFrame:
+        """Every row as it lies there, second copies too: what `scan` gives each once."""
 
     def has_live_writer(self, experiment_id: str) -> bool:
         """Whether a process that writes to the experiment may still run."""

@@ -216,6 +216,17 @@ class DiskStore(DiskCatalogue):
         if experiment_id is None:
             frames = [self.scan(known) for known in self._experiment_ids()]
             return pl.concat(frames) if frames else rows.nothing()
+        found, is_distinct = self._found(experiment_id)
+        return found if is_distinct else rows.once(found)
+
+    def copies(self, experiment_id: str) -> pl.LazyFrame:
+        """Every row as it lies there, second copies too."""
+        return self._found(experiment_id)[0]
+
+    def _found(self, experiment_id: str) -> tuple[pl.LazyFrame, bool]:
+        """(the rows of sealed files and tails, whether they are known to be of one span each)."""
+        import polars as pl
+
         while True:
             folder = self.folder(experiment_id)
             current = manifest.latest(folder / "manifest")
@@ -225,8 +236,8 @@ class DiskStore(DiskCatalogue):
             if manifest.latest(folder / "manifest").number == current.number:
                 break
         if tail is None:
-            return sealed if current.is_distinct else rows.once(sealed)
-        return rows.once(pl.concat([sealed, rows.as_stored(tail.lazy())]))
+            return sealed, current.is_distinct
+        return pl.concat([sealed, rows.as_stored(tail.lazy())]), False
 
     def _experiment_ids(self) -> list[str]:
         """Every experiment with rows, whether or not it has a record."""
@@ -271,17 +282,21 @@ class DiskStore(DiskCatalogue):
         return tail
 
     def counts(self, experiment_id: str) -> tuple[Counts, int]:
-        """(what all frames tell, spans still open or interrupted) over sealed segments and the tail."""
+        """(what all frames tell, spans that are open and no row yet) over sealed segments and the tail."""
         folder = self.folder(experiment_id)
         current = manifest.latest(folder / "manifest")
         self._tail(experiment_id, current)
         total = seal.total_counts(current)
-        open_spans = 0
-        for (owner, _), (number, tail) in list(self._tails.items()):
-            if owner == experiment_id and number == current.number:
-                total.add(tail.contents.counts)
-                open_spans += tail.open_count
-        return total, open_spans
+        tails = {
+            writer: tail
+            for (owner, writer), (number, tail) in list(self._tails.items())
+            if owner == experiment_id and number == current.number
+        }
+        for tail in tails.values():
+            total.add(tail.contents.counts)
+        # What a sealed segment left open is carried on by the writer's next one, where there is one.
+        carried = sum(len(current.carried(writer)) for writer in current.writers() - set(tails))
+        return total, carried + sum(tail.open_count for tail in tails.values() if not tail.is_writer_gone)
 
     def counts_by_writer(self, experiment_id: str) -> dict[str, Counts]:
         """writer -> what its frames tell, as far as they have been followed or sealed."""
@@ -298,8 +313,7 @@ class DiskStore(DiskCatalogue):
     def writers(self, experiment_id: str) -> set[str]:
         """Every process that has written frames here."""
         folder = self.folder(experiment_id)
-        sealed = {entry.writer for entry in manifest.latest(folder / "manifest").sealed if entry.writer is not None}
-        return sealed | set(segment_files(folder / "journal"))
+        return manifest.latest(folder / "manifest").writers() | set(segment_files(folder / "journal"))
 
     def has_live_writer(self, experiment_id: str) -> bool:
         """Whether any process that wrote to the experiment may still run."""

@@ -230,16 +230,33 @@ class Library:
             if isinstance(self.journal, DiskStore):
                 self.journal.take_over(experiment_id, place)
 
-    def counts(self, experiment_id: str) -> Counts:
-        """What all frames tell."""
+    def counts(self, experiment_id: str) -> tuple[Counts, int]:
+        """(what all frames tell, spans that are open and no row yet)."""
         from otel_research.journal.reader import Counts
 
-        total = Counts()
+        total, opened = Counts(), 0
         for place in self._places(experiment_id):
-            total.add(place.counts(experiment_id)[0])
+            told_here, open_here = place.counts(experiment_id)
+            total.add(told_here)
+            opened += open_here
         for told in self._elsewhere(experiment_id):
             total.add(msgspec.convert(told.get("frames", {}), Counts))
-        return total
+        return total, opened
+
+    def have_all_left(self, experiment_id: str) -> bool:
+        """Whether every process whose frames are here has said its last word on what it counted."""
+        told = self.ledgers(experiment_id)
+        final = {process.get("writer") for process in told if process.get("is_final")}
+        writers = {writer for place in self._places(experiment_id) for writer in place.writers(experiment_id)}
+        return len(final) == len(told) > 0 and writers <= final
+
+    def copies(self, experiment_id: str) -> pl.LazyFrame | None:
+        """Every row as it lies here, second copies too; None where rows lie in a store elsewhere, once each."""
+        import polars as pl
+
+        if self.is_fed:
+            return None
+        return pl.concat([rows.as_stored(place.copies(experiment_id)) for place in self._places(experiment_id)])
 
     def scan(self, experiment_id: str) -> pl.LazyFrame:
         """The experiment's stored rows: also those spilled, and those that a remote store does not have yet."""

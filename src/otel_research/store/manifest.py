@@ -55,6 +55,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Segments and batches that are sealed."""
         return {entry.name for entry in self.sealed}
 
+    def writers(self) -> set[str]:
+        """The processes whose segments are sealed."""
+        return {entry.writer for entry in self.sealed if entry.writer is not None}
+
     def carried(self, writer: str) -> tuple[dict[str, Any], ...]:
         """What the writer's last sealed segment left open."""
         entries = [entry for entry in self.sealed if entry.writer == writer]

@@ -109,8 +109,12 @@ class MemoryStore:
 
         self._check_open()
         ids = list(self._held) if experiment_id is None else [check_id(experiment_id)]
-        frames = [self._frame(self._held[known]) for known in ids if known in self._held]
+        frames = [rows.once(self._frame(self._held[known])) for known in ids if known in self._held]
         return pl.concat(frames) if frames else rows.nothing()
+
+    def copies(self, experiment_id: str) -> pl.LazyFrame:
+        """Every row as it lies there, second copies too."""
+        return self._frame(self._of(experiment_id))
 
     def _frame(self, held: _Held) -> pl.LazyFrame:
         import polars as pl
@@ -120,7 +124,7 @@ class MemoryStore:
             frames = [held.tail.ended(), *held.appended]
             if held.is_over:
                 frames.append(held.tail.interrupted())
-        return rows.once(pl.concat([rows.as_stored(frame.lazy()) for frame in frames]))
+        return pl.concat([rows.as_stored(frame.lazy()) for frame in frames])
 
     def _refresh(self, held: _Held) -> None:
         """Convert new frames; drop the buffers of segments that take no more."""
@@ -131,14 +135,19 @@ class MemoryStore:
             held.segments = [*current, *held.segments[len(segments) :]]
 
     def counts(self, experiment_id: str) -> tuple[Counts, int]:
-        """(what all frames tell, spans still open or interrupted)."""
+        """(what all frames tell, spans that are open and no row yet)."""
         held = self._of(experiment_id)
         self._refresh(held)
-        return held.tail.contents.counts, held.tail.open_count
+        return held.tail.contents.counts, 0 if held.is_over else held.tail.open_count
 
     def has_live_writer(self, experiment_id: str) -> bool:
         """The only writer is this process."""
         return experiment_id in self._held
+
+    def writers(self, experiment_id: str) -> set[str]:
+        """The only writer is this process."""
+        log = self._of(experiment_id).log
+        return set() if log is None else {log.writer.name}
 
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
         """Keep what this process counted beside its frames."""
