@@ -59,7 +59,7 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
         stored=rows.stored,
         filtered=filtered,
         sampled_out=sampled_out,
-        duplicates=rows.copies + _refused(framed + received - rows.stored - rows.copies, rows, received),
+        duplicates=_duplicates(framed + received - rows.stored, rows, received),
         late=late,
         outside=0,
         lost=dict(lost),
@@ -81,10 +81,10 @@ def _counted(library: Library, experiment_id: str) -> _Rows:
     return _Rows(stored, ended - stored, interrupted)
 
 
-def _refused(missing: int, rows: _Rows, received: int) -> int:
-    """Rows that came and did not stay because they were there: only what was received, or goes to a store elsewhere."""
-    may_be = missing if rows.interrupted is None else received
-    return max(0, min(missing, may_be))
+def _duplicates(missing: int, rows: _Rows, received: int) -> int:
+    """Ends without a row of their own: second copies that lie here, or what came in twice; never more than those."""
+    known = missing if rows.interrupted is None else rows.copies + received
+    return max(0, min(missing, known))
 
 
 def _lost(told: Told, frames: Counts, *, have_left: bool) -> Counter[str]:
