@@ -77,7 +77,7 @@ def _gaps_filled() -> list[pl.Expr]:
 
 def _without_silence() -> pl.Expr:
     """The flags without those that say that nothing was reported: a twin has reported it."""
-    silent = ["usage_missing", "stream_without_usage", "zero_means_unknown"]
+    silent = ["usage_missing", "usage_incomplete", "stream_without_usage", "zero_means_unknown"]
     rest = pl.col("flags").str.split(",").list.eval(pl.element().filter(~pl.element().is_in(silent))).list.join(",")
     return pl.when(rest != "").then(rest)
 

@@ -19,6 +19,8 @@ _SEVERE: dict[str, Severity] = {
     "possible_output_plus_one": "warning",
     "tools_inside_call": "warning",
     "usage_missing": "warning",
+    "usage_incomplete": "warning",
+    "implausible_tokens": "warning",
     "stream_without_usage": "warning",
     "malformed_attributes": "error",
     "attributes_dropped": "warning",

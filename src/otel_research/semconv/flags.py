@@ -15,6 +15,8 @@ MEANING = {
     "bucketed_usage": "disjoint buckets were added up (Langfuse)",
     "zero_means_unknown": "zeros were written where nothing was reported",
     "stream_without_usage": "a streamed call reported no tokens",
+    "usage_incomplete": "a chat that succeeded reported input or output tokens, not both",
+    "implausible_tokens": "a count was negative, broken or larger than any request; it was not believed",
     "usage_missing": "a call that succeeded reported no tokens",
     "estimated_tokens": "the package estimates tokens where the provider reports none",
     "possible_partial_usage": "a failed call carries counts, which may be of the part before it broke",
@@ -67,6 +69,7 @@ def _conditions(frame: pl.DataFrame) -> dict[str, pl.Expr]:
     dated &= by_word(pl.col("scope"), lambda scope: scope.str.extract("(agents|mlflow)")).is_not_null()
     dated &= pl.col("request_model") == pl.col("response_model")
     there = set(frame.columns)
+    by_anthropic = (pl.col("dialect") == "traceloop") & (pl.col("name") == "anthropic.chat")
     malformed = pl.col("@malformed") if "@malformed" in there else pl.lit(False)
     is_log = pl.col("@logfire.span_type") == "log" if "@logfire.span_type" in there else pl.lit(False)
     return {
@@ -78,10 +81,20 @@ def _conditions(frame: pl.DataFrame) -> dict[str, pl.Expr]:
         "bucketed_usage": call & pl.col("was_bucketed"),
         "zero_means_unknown": call & pl.col("is_silent"),
         "stream_without_usage": silent_call & streamed,
+        "usage_incomplete": call
+        & ~failed
+        & ~silent_call
+        & (pl.col("operation") != "embeddings")
+        & (pl.col("operation") != "rerank")
+        & pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_null()),
+        "implausible_tokens": call & pl.col("is_implausible"),
         "usage_missing": silent_call & ~streamed,
         "estimated_tokens": call & streamed & _from(ESTIMATES) & pl.col("output_tokens").is_not_null(),
         "possible_partial_usage": call & failed & pl.max_horizontal("input_tokens", "output_tokens").is_not_null(),
-        "possible_output_plus_one": call & streamed & _from(PLUS_ONE) & pl.col("output_tokens").is_not_null(),
+        "possible_output_plus_one": call
+        & streamed
+        & (_from(PLUS_ONE) | by_anthropic)
+        & pl.col("output_tokens").is_not_null(),
         "response_id_invented": call & pl.col("was_invented"),
         "cost_zero_means_unknown": call & pl.col("was_free"),
         "provider_assumed": call & pl.col("is_provider_assumed") & pl.col("provider").is_not_null(),

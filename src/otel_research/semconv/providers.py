@@ -163,6 +163,11 @@ def assumed() -> pl.Expr:
     )
 
 
+def owner(model: pl.Expr) -> pl.Expr:
+    """Who makes a model of that name; null where the name is nobody's."""
+    return _first_match(OWNERS)(model.str.replace(r"^.*/", ""))
+
+
 def _first_match(table: Iterable[tuple[str, str]]) -> Callable[[pl.Expr], pl.Expr]:
     rules = tuple(table)
     return lambda text: pl.coalesce(

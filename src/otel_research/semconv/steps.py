@@ -35,7 +35,7 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
         tuple(_fields(attributes)),
         tuple(_words(attributes)),
         tuple(_provider()),
-        (tokens.silent().alias("is_silent"), *tokens.counts()),
+        (tokens.silent().alias("is_silent"), tokens.implausible().alias("is_implausible"), *tokens.counts()),
         (
             tokens.exclusive_input().alias("was_exclusive"),
             tokens.assumed_inclusive().alias("is_assumed"),
@@ -66,7 +66,10 @@ def _role(attributes: Attributes) -> pl.Expr:
     rules = [dialect.role(attributes) for dialect in dialects.DIALECTS if dialect.role]
     instrumented = by_word(pl.col("scope"), lambda scope: scope.str.extract(_INSTRUMENTED))
     named = by_word(pl.col("name"), lambda name: name.str.extract(_NAMED_CALL))
-    by_name = pl.when(named.is_not_null() & instrumented.is_not_null()).then(pl.lit(CALL))
+    # A span of an unknown package that bears nothing but the convention's name, for a model that somebody makes.
+    for_model = by_word(pl.col("name"), lambda name: providers.owner(name.str.extract(_NAMED_CALL, 2))).is_not_null()
+    is_call = instrumented.is_not_null() | ((pl.col("kind") == "client") & for_model)
+    by_name = pl.when(named.is_not_null() & is_call).then(pl.lit(CALL))
     transport = pl.when(attributes.text(*_TRANSPORT).is_not_null()).then(pl.lit(HTTP))
     return pl.coalesce(*rules, by_name, transport).alias("role")
 

@@ -35,6 +35,9 @@ INCLUSIVE_INPUT = (
 )
 """Scopes seen to pass Anthropic's input on with the cache inside."""
 
+MOST = 10**9
+"""More tokens than any request has."""
+
 COUNTS = (
     "input_tokens",
     "output_tokens",
@@ -52,12 +55,12 @@ COUNTS = (
 
 def counts() -> list[pl.Expr]:
     """Whole numbers, not negative; input 0 with output 0 and no total means "not reported"."""
-    whole = {name: _whole(pl.col(name)) for name in COUNTS}
+    whole = {name: whole_number(pl.col(name)) for name in COUNTS}
     nothing = silent()
     return [
         pl.when(~nothing).then(value).alias(name) if name != "total_tokens" else value.alias(name)
         for name, value in whole.items()
-    ] + [_whole(pl.col("fresh_input_tokens")).alias("fresh_input_tokens")]
+    ] + [whole_number(pl.col("fresh_input_tokens")).alias("fresh_input_tokens")]
 
 
 def silent() -> pl.Expr:
@@ -66,9 +69,15 @@ def silent() -> pl.Expr:
     return (seen == 0).fill_null(False)
 
 
-def _whole(value: pl.Expr) -> pl.Expr:
+def whole_number(value: pl.Expr) -> pl.Expr:
+    """The count where it can be one: whole, not negative, not beyond every model."""
     rounded = value.round(0)
-    return pl.when(rounded.is_between(0, 2.0**53)).then(rounded).cast(pl.Int64)
+    return pl.when((rounded == value) & rounded.is_between(0, MOST)).then(rounded).cast(pl.Int64)
+
+
+def implausible() -> pl.Expr:
+    """Rows with a number that is no count of tokens."""
+    return pl.any_horizontal((pl.col(name).is_not_null() & whole_number(pl.col(name)).is_null()) for name in COUNTS)
 
 
 def _cached() -> pl.Expr:
@@ -109,10 +118,11 @@ def output_from_total() -> pl.Expr:
 
 
 def exclusive_output() -> pl.Expr:
-    """Rows whose total only adds up with the reasoning beside the output."""
-    reasoning = pl.col("reasoning_tokens")
-    sum_ = pl.col("input_tokens") + pl.col("output_tokens") + reasoning
-    return ((reasoning > 0) & (pl.col("total_tokens") == sum_)).fill_null(False)
+    """Rows whose total only adds up with the reasoning beside the output, or with more reasoning than output."""
+    reasoning, out = pl.col("reasoning_tokens"), pl.col("output_tokens")
+    sum_ = pl.col("input_tokens") + out + reasoning
+    says_so = (pl.col("total_tokens") == sum_).fill_null(False) | (reasoning > out).fill_null(False)
+    return (reasoning > 0).fill_null(False) & says_so
 
 
 def assumed_inclusive() -> pl.Expr:
@@ -139,7 +149,7 @@ def billable() -> list[pl.Expr]:
         pl.when("was_bucketed")
         .then(out + thought + audio_out)
         .when("was_short")
-        .then(total - given)
+        .then(pl.coalesce(pl.when(total > given + out).then(total - given), out + thought))
         .otherwise(out)
         .alias("output_tokens"),
     ]

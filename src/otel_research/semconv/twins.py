@@ -1,8 +1,9 @@
 """One request seen by two instrumentations, in different traces or side by side; and streams logged in two rows.
 
 Evidence, strongest first: the provider's response id with overlapping times; equal usage, one inside the other's
-time; no contradiction in usage and nearly the same time, for the same model. Partners are matched one to one per
-pair of scopes, the closest in time first, so that concurrent calls never merge.
+time; no contradiction in usage and nearly the same time, for the same model. Two trials, two response ids
+or two experiments are never one request. Partners are matched one to one per pair of scopes, the closest in time
+first, so that concurrent calls never merge.
 """
 
 from __future__ import annotations
@@ -22,7 +23,20 @@ NEIGHBOURS = 8
 _ASKED = 2**64 - 1
 """Stands for "the request's row" beside a log row of the same scope; larger than any scope, so it stays right."""
 _ROUNDS = 16
-_FACTS = ("row", "scope", "start", "end", "input", "output", "model", "answered")
+_FACTS = (
+    "row",
+    "scope",
+    "is_scoped",
+    "start",
+    "end",
+    "input",
+    "output",
+    "model",
+    "answered",
+    "trial",
+    "response",
+    "failed",
+)
 _NONE = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
 
 
@@ -31,9 +45,9 @@ def pairs(calls: pl.DataFrame) -> pl.DataFrame:
     if calls["scope"].n_unique() < 2:
         return _NONE
     rules = (
-        (["family", "response"], _overlap()),
-        (["family", "input", "output"], _contained() & _alike() & _counted()),
-        (["family"], _contained() & _alike() & _close() & _agree()),
+        (["owner", "family", "response"], _overlap()),
+        (["owner", "family", "input", "output"], _contained() & _alike() & _counted() & _one_answer()),
+        (["owner", "family"], _contained() & _alike() & _close() & _agree() & _one_answer() & _scoped()),
     )
     found = [
         _neighbours(calls, keys, holds).with_columns(strength=pl.lit(strength))
@@ -51,9 +65,9 @@ def logs(calls: pl.DataFrame) -> pl.DataFrame:
     asked = (
         calls.filter(silent & pl.col("end").is_not_null())
         .with_columns(at=pl.col("end"))
-        .select("row", "scope", "model", "at")
+        .select("row", "owner", "package", "model", "at")
     )
-    by = ["scope", "model"]
+    by = ["owner", "package", "model"]
     near = [
         written.sort("at", "key").join_asof(
             asked.sort("at", "row"), on="at", by=by, strategy=way, tolerance=LOG_SLACK_NS, suffix="_r", coalesce=False,
@@ -62,7 +76,7 @@ def logs(calls: pl.DataFrame) -> pl.DataFrame:
         for way in ("backward", "forward")
     ]  # fmt: skip
     found = pl.concat(near).filter(pl.col("row_r").is_not_null()).select(
-        left="row", right="row_r", scope="scope", scope_r=pl.lit(_ASKED, dtype=pl.UInt64), strength=pl.lit(0),
+        left="row", right="row_r", scope="package", scope_r=pl.lit(_ASKED, dtype=pl.UInt64), strength=pl.lit(0),
         gap=(pl.col("at") - pl.col("at_r")).abs(),
     )  # fmt: skip
     return _one_to_one(found.unique())
@@ -78,7 +92,7 @@ def _neighbours(calls: pl.DataFrame, keys: Sequence[str], holds: pl.Expr) -> pl.
         later = rows.slice(distance).rename({name: f"{name}_r" for name in rows.columns})
         beside = pl.concat([rows.head(len(later)), later], how="horizontal")
         equal = pl.all_horizontal(pl.col(key).eq_missing(pl.col(f"{key}_r")) for key in keys)
-        found.append(beside.filter(equal & (pl.col("scope") != pl.col("scope_r")) & holds).select(_PAIR))
+        found.append(beside.filter(equal & (pl.col("scope") != pl.col("scope_r")) & _one_trial() & holds).select(_PAIR))
     return pl.concat(found)
 
 
@@ -111,6 +125,20 @@ def _close() -> pl.Expr:
     return (starts <= CLOSE_NS) & (ends <= CLOSE_NS)
 
 
+def _one_trial() -> pl.Expr:
+    """Not of two trials: those are two requests, however alike and concurrent."""
+    return (pl.col("trial") == pl.col("trial_r")).fill_null(True)
+
+
+def _one_answer() -> pl.Expr:
+    """Not with two response ids that both are known and differ."""
+    return (pl.col("response") == pl.col("response_r")).fill_null(True)
+
+
+def _scoped() -> pl.Expr:
+    return pl.col("is_scoped") & pl.col("is_scoped_r")
+
+
 def _counted() -> pl.Expr:
     return pl.col("input").is_not_null() | pl.col("output").is_not_null()
 
@@ -120,7 +148,11 @@ def _agree() -> pl.Expr:
     unknown = pl.col("input").is_null() & pl.col("output").is_null()
     unknown_r = pl.col("input_r").is_null() & pl.col("output_r").is_null()
     equal = (pl.col("input") == pl.col("input_r")) | (pl.col("output") == pl.col("output_r"))
-    return unknown | unknown_r | equal.fill_null(False)
+    # A failure without usage beside a success with all of it: two requests.
+    answered = pl.col("input").is_not_null() & pl.col("output").is_not_null() & ~pl.col("failed")
+    answered_r = pl.col("input_r").is_not_null() & pl.col("output_r").is_not_null() & ~pl.col("failed_r")
+    apart = (answered & pl.col("failed_r") & unknown_r) | (answered_r & pl.col("failed") & unknown)
+    return (unknown | unknown_r | equal.fill_null(False)) & ~apart
 
 
 def _alike() -> pl.Expr:

@@ -72,7 +72,15 @@ def facts() -> list[pl.Expr]:
         pl.col("error_type").is_not_null().alias("failed"),
         (pl.col("finish_reason") == "tool_call").fill_null(False).alias("asks_tool"),
         pl.col("operation").replace_strict(_FAMILIES, default=0, return_dtype=pl.Int8).alias("family"),
-        pl.col("scope").hash(4).alias("scope"),
+        # Spans without a scope (some exports have none) are told apart by how they were written.
+        pl.when(pl.col("scope").is_not_null())
+        .then(pl.col("scope").hash(4))
+        .otherwise(pl.col("dialect").hash(8) ^ pl.col("name").hash(9))
+        .alias("scope"),
+        pl.col("scope").fill_null("").hash(4).alias("package"),
+        (pl.col("scope").fill_null("") != "").alias("is_scoped"),
+        pl.col("experiment_id").hash(1).alias("owner"),
+        pl.when(pl.col("trial_id").is_not_null()).then(pl.col("trial_id").hash(7)).alias("trial"),
         pl.when(pl.col("response_id").is_not_null()).then(pl.col("response_id").hash(5)).alias("response"),
         _tail("request_model").cast(pl.Categorical).alias("model"),
         _tail("response_model").cast(pl.Categorical).alias("answered"),
@@ -177,8 +185,8 @@ def _twins(calls: pl.DataFrame, linked: pl.DataFrame) -> pl.DataFrame:
         label=label.gather(members["row"]), silent=silent.cast(pl.Int8), length=pl.col("end") - pl.col("start")
     )
     members = members.sort("label", "is_record", "silent", "is_log", "length", pl.col("start").neg(), "key")
-    first = {name: pl.col(name).first().over("label") for name in ("row", "is_log", "scope")}
-    its_request = first["is_log"] & (pl.col("scope") == first["scope"])
+    first = {name: pl.col(name).first().over("label") for name in ("row", "is_log", "package")}
+    its_request = first["is_log"] & (pl.col("package") == first["package"])
     because = (
         pl.when("is_log")
         .then(pl.lit("stream_log"))
