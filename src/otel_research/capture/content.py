@@ -1,9 +1,12 @@
-"""What may be written of prompts and completions; applied before anything reaches a store."""
+"""What may be written of prompts and completions; applied before anything reaches a store.
+
+Under "drop" and "hash" only what is known to be no content stays as it is (`semconv.content` knows): everything else
+that is text is left out or replaced by its SHA-256, in attributes, events, links, messages and resources.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -12,19 +15,11 @@ from otel_research.errors import ConfigurationError
 Redact = Callable[[str, Any], Any]
 Policy = Literal["full", "hash", "drop"] | Redact
 
-# Keys under which the known instrumentations put what people and models wrote.
-_CONTENT = re.compile(
-    r"""(?x)
-    ^gen_ai\.(input|output)\.messages | ^gen_ai\.(system_instructions|prompt|completion|content|tool\.(definitions|call\.(arguments|result)))
-    | ^gen_ai\.(request|response)\.(messages|prompt|completion|content) | ^gen_ai\.(user|system|assistant|tool|choice)\b(?=.*(content|message))
-    | ^(input|output)\.value$ | ^llm\.(input_messages|output_messages|prompts|completions|prompt_template)
-    | ^embedding\.embeddings | ^retrieval\.documents | ^reranker\. | ^tool\.parameters | ^traceloop\.entity\.(input|output)
-    | ^ai\.(prompt|response\.(text|toolCalls|object)|toolCall\.(args|result)|value|values|embedding)
-    | ^langfuse\.(observation|trace)\.(input|output) | ^mlflow\.span(Inputs|Outputs) | ^(inputs|outputs|prompt|completion|content|message|messages|all_messages_events)$
-    | ^(request_data|response_data|events|event\.content|event_body|body|all_messages|final_result|tool_arguments|tool_response)$
-    | ^(pydantic_ai\.all_messages|model_request_parameters|haystack\.component\.(input|output)|lmnr\.span\.(input|output))
-    """
-)
+STATUS = "status.description"
+"""The key under which a callable sees a span's status description, `EVENT` the name of an event, `SPAN` that of a span."""
+EVENT = "event.name"
+SPAN = "span.name"
+_HASH = "sha256:"
 
 
 def check_policy(policy: object) -> Policy:
@@ -37,7 +32,7 @@ def check_policy(policy: object) -> Policy:
 
 
 class Content:
-    """Applies a policy to attributes. With "full" it does nothing and costs nothing (`is_full`).
+    """Applies a policy to what a span carries. With "full" it does nothing and costs nothing (`is_full`).
 
     A redaction callable that raises loses the value, not the span: what could not be redacted
     must not be written.
@@ -45,10 +40,14 @@ class Content:
 
     def __init__(self, policy: Policy, on_error: Callable[[str, Exception], None]) -> None:
         self.is_full = policy == "full"
-        self.redact = None if self.is_full else self.applied
-        """What events and links are given to, where something may not be written."""
+        self.redactor = None if self.is_full else self
+        """What a view of a span is given, where something may not be written."""
         self._policy = policy
         self._on_error = on_error
+        if not self.is_full and not callable(policy):
+            from otel_research.semconv import content
+
+            self._knows = content
 
     def applied(self, attributes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """The attributes that may be written."""
@@ -56,9 +55,40 @@ class Content:
             return attributes
         if callable(self._policy):
             return {key: self._redacted(key, value) for key, value in attributes.items()}
-        if self._policy == "drop":
-            return {key: value for key, value in attributes.items() if not is_content(key)}
-        return {key: _hashed(value) if is_content(key) else value for key, value in attributes.items()}
+        written = {key: self._attribute(key, value) for key, value in attributes.items()}
+        return {key: value for key, value in written.items() if value is not None or attributes[key] is None}
+
+    def message(self, text: str | None, key: str = STATUS) -> str | None:
+        """The description of a status, or another message of an error."""
+        if not text or self.is_full:
+            return text
+        if callable(self._policy):
+            return _as_text(self._redacted(key, text))
+        return _as_text(self._one_of(text, self._knows.kept_message(text)))
+
+    def event_name(self, name: str) -> str:
+        """The name of an event."""
+        if callable(self._policy):
+            return _as_text(self._redacted(EVENT, name)) or ""
+        return name if self._knows.is_event_name(name) else self._instead(name) or "event"
+
+    def span_name(self, name: str) -> str:
+        """The name of a span: a line stays, since names say what a span is; a text does not."""
+        if callable(self._policy):
+            return _as_text(self._redacted(SPAN, name)) or ""
+        return name if self._knows.is_span_name(name) else self._instead(name) or "span"
+
+    def _attribute(self, key: str, value: Any) -> Any:
+        if isinstance(value, str) and self._knows.is_message(key):
+            return self.message(value, key)
+        return self._one_of(value, self._knows.kept(key, value))
+
+    def _one_of(self, value: Any, kept: Any) -> Any:
+        """What may stay; else what stands for it."""
+        return self._instead(value) if kept is None and value is not None else kept
+
+    def _instead(self, value: Any) -> str | None:
+        return _hashed(value) if self._policy == "hash" else None
 
     def _redacted(self, key: str, value: Any) -> Any:
         try:
@@ -68,11 +98,10 @@ class Content:
             return "<redaction failed>"
 
 
-def is_content(key: str) -> bool:
-    """Whether the attribute holds what people or models wrote."""
-    return _CONTENT.match(key) is not None
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
 
 
 def _hashed(value: Any) -> str:
     text = value if isinstance(value, str) else repr(value)
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+    return _HASH + hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

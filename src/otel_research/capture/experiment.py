@@ -88,7 +88,7 @@ class ExperimentCapture:
             scope = scope.having(trial_id=f"{context.span_id:016x}")
         numbers = self.numbers.get(id(span._instrumentation_scope)) or self.define(span)
         given = dict(attributes_of(span))
-        view = PublicView(span)
+        view = PublicView(span, self._content.redactor)
         origin = encode_origin(view, scope.labels, *numbers, monotonic_ns())
         open_spans[key] = (self, scope, origin)
         if registry.running.get(self.experiment_id) is not self:
@@ -134,7 +134,7 @@ class ExperimentCapture:
             self._leave_out(origin, decision.left_out)
             return
         attributes = self._content.applied(attributes_of(span)) or {}
-        view = PublicView(span, self._content.redact)
+        view = PublicView(span, self._content.redactor)
         written = self.log.shaped_if_many(attributes)
         payload = encode_end(origin, view, monotonic_ns(), decision.weight, attributes, written)
         try:
@@ -149,11 +149,14 @@ class ExperimentCapture:
         scope, resource = span._instrumentation_scope, span._resource
         name, version = named(scope)
         numbers = (
-            self.log.number_of(scope, "scope", name, version, dict(getattr(scope, "attributes", None) or {})),
-            self.log.number_of(resource, "resource", "", None, dict(resource.attributes)),
+            self.log.number_of(scope, "scope", name, version, self._written(getattr(scope, "attributes", None))),
+            self.log.number_of(resource, "resource", "", None, self._written(resource.attributes)),
         )
         self.numbers[id(scope)] = numbers
         return numbers
+
+    def _written(self, attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+        return dict(self._content.applied(attributes) or {})
 
     def start_without_room(self, payload: bytes, error: OSError) -> None:
         """The start could not be written: the policy decides; the span itself goes on."""
@@ -230,7 +233,7 @@ class ExperimentCapture:
             quarantine.adopt(self.log)
             self._quarantine = quarantine
         attributes = self._content.applied(attributes_of(span)) or {}
-        seen = PublicView(span, self._content.redact)
+        seen = PublicView(span, self._content.redactor)
         self._quarantine.append(END, encode_end(origin, seen, monotonic_ns(), None, attributes, attributes))
 
     # -- counting -----------------------------------------------------------------------

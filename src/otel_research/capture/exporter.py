@@ -15,9 +15,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_research.capture import registry
+from otel_research.capture.content import Content, Policy, check_policy
 from otel_research.capture.experiment import named
 from otel_research.capture.ledger import Ledger, Tally
 from otel_research.capture.view import PublicView
+from otel_research.context import environment
 from otel_research.errors import ResearchError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id, is_id
 from otel_research.journal.frame import END
@@ -55,9 +57,15 @@ class ExperimentExporter(SpanExporter):
         store: a store URL or a `Store`.
         experiment: an `Experiment` or an id for spans that name none; without it they are
             counted as `outside`.
+        content: what may be written of prompts and completions, as for `configure()`; default: the
+            environment's OTEL_RESEARCH_CONTENT, else "full".
     """
 
-    def __init__(self, store: str | Store, experiment: Identified | str | None = None) -> None:
+    def __init__(
+        self, store: str | Store, experiment: Identified | str | None = None, *, content: Policy | None = None
+    ) -> None:
+        chosen = content if content is not None else environment().get("content") or "full"
+        self._content = Content(check_policy(chosen), self._note_error)
         self._library = Library(store)
         self._default = None if experiment is None else check_id(getattr(experiment, "id", experiment))
         self._tally = Tally()
@@ -74,6 +82,11 @@ class ExperimentExporter(SpanExporter):
             # Weakly: a registration cannot be taken back.
             forked = weakref.WeakMethod(self._after_fork)
             os.register_at_fork(after_in_child=lambda: (again := forked()) and again())
+
+    def _note_error(self, where: str, error: Exception) -> None:
+        if not self._tally[f"error:{where}"]:
+            _logger.warning("otel_research: %s raised %s; what it was given is not written.", where, error)
+        self._tally.add(f"error:{where}")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store the batch: SUCCESS only when all of it is stored."""
@@ -119,7 +132,7 @@ class ExperimentExporter(SpanExporter):
         from otel_research.spans.batch import Definitions, to_frame
 
         definitions = Definitions()
-        frame = to_frame([_record(span, experiment_id, definitions) for span, experiment_id in spans])
+        frame = to_frame([_record(span, experiment_id, definitions, self._content) for span, experiment_id in spans])
         table = semconv.normalise(frame.lazy()).collect().to_arrow(compat_level=None)
         for batch in table.combine_chunks().to_batches():
             self._library.store.append(batch)
@@ -130,12 +143,12 @@ class ExperimentExporter(SpanExporter):
             log = self._log_of(experiment_id)
             scope, resource = span.instrumentation_scope, span.resource
             name, version = named(scope)
-            described = dict(getattr(scope, "attributes", None) or {})
+            described = dict(self._content.applied(getattr(scope, "attributes", None)) or {})
             numbers = (
                 log.number_of(scope, "scope", name, version, described),
-                log.number_of(resource, "resource", "", None, dict(resource.attributes)),
+                log.number_of(resource, "resource", "", None, dict(self._content.applied(resource.attributes) or {})),
             )
-            log.append(END, _payload(span, experiment_id, *numbers))
+            log.append(END, _payload(span, experiment_id, *numbers, self._content))
             self._tally.add(f"framed:{experiment_id}")
 
     def _log_of(self, experiment_id: str) -> Log:
@@ -218,21 +231,24 @@ class ExperimentExporter(SpanExporter):
             log.after_fork()
 
 
-def _record(span: ReadableSpan, experiment_id: str, definitions: Definitions) -> tuple[SpanRecord, Definitions]:
+def _record(
+    span: ReadableSpan, experiment_id: str, definitions: Definitions, content: Content
+) -> tuple[SpanRecord, Definitions]:
     """The record of an exported span; scope and resource become definitions on first sight."""
     from otel_research.spans.record import Definition
 
     scope, resource = span.instrumentation_scope, span.resource
     if scope is not None:
-        definitions.learn(Definition(id(scope), "scope", *named(scope), dict(scope.attributes or {})))
-    definitions.learn(Definition(id(resource), "resource", "", None, dict(resource.attributes)))
-    return decode_span(_payload(span, experiment_id, id(scope), id(resource))), definitions
+        definitions.learn(Definition(id(scope), "scope", *named(scope), dict(content.applied(scope.attributes) or {})))
+    definitions.learn(Definition(id(resource), "resource", "", None, dict(content.applied(resource.attributes) or {})))
+    return decode_span(_payload(span, experiment_id, id(scope), id(resource), content)), definitions
 
 
-def _payload(span: ReadableSpan, experiment_id: str, scope: int, resource: int) -> bytes:
+def _payload(span: ReadableSpan, experiment_id: str, scope: int, resource: int, content: Content) -> bytes:
     """The end record of an exported span, read through its public properties."""
-    view, attributes = PublicView(span), dict(span.attributes or {})
-    origin = encode_origin(view, _labels(experiment_id, attributes), scope, resource, None)
+    view, given = PublicView(span, content.redactor), dict(span.attributes or {})
+    attributes = content.applied(given)
+    origin = encode_origin(view, _labels(experiment_id, given), scope, resource, None)
     return encode_end(origin, view, None, 1.0, attributes, attributes)
 
 

@@ -8,9 +8,9 @@ real span; if not, every span is read through its public properties (`PublicView
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
@@ -19,17 +19,18 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from otel_research.capture.ids import ExperimentIdGenerator
 from otel_research.spans.record import as_text, as_time
 
-_FIELDS = ("name", "context", "kind", "parent", "start_time", "end_time", "status", "events", "links")
+if TYPE_CHECKING:
+    from otel_research.capture.content import Content
 
-Redact = Callable[[Mapping[str, Any]], Any]
+_FIELDS = ("name", "context", "kind", "parent", "start_time", "end_time", "status", "events", "links")
 
 
 class PublicView:
-    """The same names, filled from the public properties, each made to fit its column."""
+    """The same names, filled from the public properties, each made to fit its column and with its content redacted."""
 
-    def __init__(self, span: Any, redact: Redact | None = None) -> None:
+    def __init__(self, span: Any, redact: Content | None = None) -> None:
         kind, status = span.kind, span.status
-        self._name = as_text(span.name)
+        self._name = as_text(span.name) if redact is None else redact.span_name(as_text(span.name))
         self._context = span.context
         self._kind = kind if isinstance(kind, SpanKind) else SpanKind.INTERNAL
         self._parent = span.parent
@@ -42,6 +43,9 @@ class PublicView:
         # The encoder's names for what the API's `Status` gives by property.
         if not hasattr(self._status, "_status_code"):
             self._status = SimpleNamespace(_status_code=status.status_code, _description=status.description)  # type: ignore[assignment]
+        if redact is not None:
+            told = redact.message(self._status._description)
+            self._status = SimpleNamespace(_status_code=self._status._status_code, _description=told)  # type: ignore[assignment]
 
 
 def _time(reported: Any) -> int:
@@ -53,9 +57,9 @@ def _time(reported: Any) -> int:
 
 
 class _Items(list[Any]):
-    """Events or links with the count of those evicted, their attributes redacted."""
+    """Events or links with the count of those evicted, their names and attributes redacted."""
 
-    def __init__(self, items: Any, dropped: int, redact: Redact | None) -> None:
+    def __init__(self, items: Any, dropped: int, redact: Content | None) -> None:
         super().__init__(items if redact is None else [_redacted(item, redact) for item in items])
         self.dropped = dropped
 
@@ -64,12 +68,13 @@ class _Items(list[Any]):
         return self
 
 
-def _redacted(item: Any, redact: Redact) -> Any:
+def _redacted(item: Any, redact: Content) -> Any:
+    name = getattr(item, "name", None)
     return SimpleNamespace(
-        name=getattr(item, "name", None),
+        name=redact.event_name(name) if isinstance(name, str) else name,
         timestamp=getattr(item, "timestamp", None),
         context=getattr(item, "context", None),
-        attributes=redact(item.attributes or {}),
+        attributes=redact.applied(item.attributes or {}),
     )
 
 

@@ -18,7 +18,7 @@ BENIGN = r"(CancelledError|GeneratorExit|StopIteration|StopAsyncIteration)$"
 _CODE_IN_TEXT = r"(?i)(?:code|status|http)\D{0,12}([45]\d\d)\b"
 _CODE = r"^([45]\d\d)$"
 
-_KINDS: tuple[tuple[str, str], ...] = (
+KINDS: tuple[tuple[str, str], ...] = (
     ("interrupted", r"(?i)^interrupted$"),
     ("cancelled", r"(?i)cancel|GeneratorExit|KeyboardInterrupt"),
     ("timeout", r"(?i)time.?d? ?out|timeout|deadline"),
@@ -41,7 +41,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
 
 def by_words(text: pl.Expr) -> pl.Expr:
     """The kind that the text betrays; null where none."""
-    rules = [pl.when(text.str.contains(pattern)).then(pl.lit(kind)) for kind, pattern in _KINDS]
+    rules = [pl.when(text.str.contains(pattern)).then(pl.lit(kind)) for kind, pattern in KINDS]
     return pl.coalesce(rules)
 
 
