@@ -335,11 +335,17 @@ class Experiment(RunsTrials):
         if self._capture is not None:
             self.library.journal.put_ledger(self.id, self._capture.log.writer.name, self._capture.told())
 
+    def _leave(self) -> None:
+        """This process records it no longer."""
+        if self._capture is not None:
+            self.library.leave(self.id, self._capture.log.writer)
+
     def _sealed(self, *, stopped_ns: int) -> None:
         """Seal what is stored and set the record's last state; `lifecycle.stop_experiment` calls it."""
         # First, because it gives back what the open segment had taken in advance: the rest may need the room.
         self.library.seal(self.id)
         self._save_ledger()
+        self._leave()
         if self.recorder is not None:
             self.recorder.delivered(self.id)
         self._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)

@@ -207,6 +207,7 @@ def _leave(begun: Experiment) -> None:
     if begun.recorder is not None:
         begun.recorder.end(begun.id, timeout=0.0)
     begun._save_ledger()
+    begun._leave()
     _live.pop(begun.id, None)
 
 

@@ -401,3 +401,30 @@ def test_an_experiment_without_spans_is_complete(disk_host: Any) -> None:
     assert {"experiment_id", "latency_ms", "is_call", "cost_usd"} - set(rows.columns) == {"latency_ms"}
     assert exp.content_hash is not None
     assert exp.ledger().is_balanced
+
+
+def test_what_fails_in_the_background_for_one_experiment_is_done_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counts of the second are kept beside its frames although those of the first cannot be; the error is said once."""
+    caplog.set_level("WARNING", logger="otel_research")
+    with recording(f"disk:{tmp_path}", fsync="0.1s") as (recorder, _):
+        with otr.experiment("broken") as broken, otr.experiment("sound") as sound:
+            kept = recorder.library.journal.put_ledger
+
+            def refuse(experiment_id: str, *rest: Any) -> None:
+                if experiment_id == broken.id:
+                    raise OSError("quota")
+                kept(experiment_id, *rest)
+
+            monkeypatch.setattr(recorder.library.journal, "put_ledger", refuse)
+            for exp in (broken, sound):
+                assert exp._capture is not None
+                exp._capture.tally.add("error:made")
+            deadline = time.monotonic() + 20
+            while recorder.tally["error:background"] < 3 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert [path.parents[1].name for path in tmp_path.glob("*/ledger/*.json")] == [sound.id]
+            assert recorder.tally["error:background"] >= 3
+            monkeypatch.undo()
+        assert len([record for record in caplog.records if "quota" in record.getMessage()]) == 1

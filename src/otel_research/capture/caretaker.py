@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from otel_research.capture import registry
@@ -15,6 +17,7 @@ from otel_research.capture.feed import Courier
 from otel_research.capture.ledger import Tally
 from otel_research.journal.segment import Segment
 from otel_research.store.library import Library
+from otel_research.store.presence import BEAT_SECONDS
 
 FSYNC_SECONDS = {"1s": 1.0, "0.1s": 0.1, "span": 1.0, "never": None}
 """Policy -> seconds of work that a power cut may cost."""
@@ -32,6 +35,10 @@ class Charge:
     library: Library
     saved: int = 0
     """The version of its tally that is kept beside its frames."""
+    has_failed: bool = False
+    """Whether an error of its background work was logged."""
+    beat_at: float = 0.0
+    """When the next sign of life is due, in seconds of the monotonic clock."""
 
 
 class Caretaker:
@@ -59,6 +66,7 @@ class Caretaker:
         self._courier.take(capture.experiment_id, capture.log.writer.name, library)
         charge = Charge(capture, library)
         capture.on_loss = lambda: self._save_or_count(charge)
+        self._tend_to(charge, self._beat)
         self._charges = {**self._charges, capture.experiment_id: charge}
         self._ensure_thread()
 
@@ -72,7 +80,7 @@ class Caretaker:
     def sync(self) -> None:
         """Make everything captured so far survive a power cut."""
         for charge in list(self._charges.values()):
-            charge.capture.sync()
+            self._tend_to(charge, lambda charge: charge.capture.sync())
         self._finish_retired()
 
     def _finish_retired(self) -> None:
@@ -109,11 +117,7 @@ class Caretaker:
         while not self._is_over:
             wake.wait(self._interval)
             wake.clear()
-            try:
-                self._tend()
-            except Exception as error:
-                self._tally.add("error:background")
-                _logger.warning("otel_research: the background thread goes on after an error: %s", error)
+            self._tend()
 
     def _tend(self) -> None:
         if self._is_syncing:
@@ -121,10 +125,33 @@ class Caretaker:
         else:
             self._finish_retired()
         for charge in list(self._charges.values()):
-            charge.capture.leave_removed()
-            self._save_counts(charge)
+            self._tend_to(charge, lambda charge: charge.capture.leave_removed())
+            self._tend_to(charge, self._save_counts)
+            self._tend_to(charge, self._beat)
             if self._is_child:
-                self._follow_the_parent(charge)
+                self._tend_to(charge, self._follow_the_parent)
+
+    def _tend_to(self, charge: Charge, task: Callable[[Charge], None]) -> None:
+        """One thing that is due for one experiment: if it fails, the others must not suffer."""
+        try:
+            task(charge)
+        except Exception as error:
+            self._tally.add("error:background")
+            if charge.has_failed:
+                return
+            charge.has_failed = True
+            _logger.warning(
+                "otel_research: the background thread goes on after an error in experiment %s: %s",
+                charge.capture.experiment_id,
+                error,
+            )
+
+    def _beat(self, charge: Charge) -> None:
+        """Tell those who cannot ask the system about this process that it still records."""
+        now = time.monotonic()
+        if now >= charge.beat_at and not charge.capture.is_stopped:
+            charge.beat_at = now + BEAT_SECONDS
+            charge.library.beat(charge.capture.experiment_id, charge.capture.log.writer)
 
     def _save_counts(self, charge: Charge) -> None:
         """Losses and errors must be known also of a process that leaves without a word."""
@@ -162,6 +189,6 @@ class Caretaker:
         self._is_over, self._is_child = is_over, True
         for charge in self._charges.values():
             charge.library.after_fork()
-            charge.saved = 0
+            charge.saved, charge.beat_at = 0, 0.0
         if self._charges and not is_over:
             self._ensure_thread()

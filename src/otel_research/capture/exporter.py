@@ -160,8 +160,9 @@ class ExperimentExporter(SpanExporter):
     def _make_durable(self) -> None:
         """Survive a power cut, and keep the count beside the rows."""
         self._next_sync = time.monotonic() + SYNC_SECONDS
-        for log in list(self._logs.values()):
+        for experiment_id, log in list(self._logs.items()):
             log.sync()
+            self._library.beat(experiment_id, log.writer)
         for experiment_id, received in self._tally.under("received").items():
             counts = {"received": received, "framed": self._tally[f"framed:{experiment_id}"]}
             self._library.put_ledger(experiment_id, self._writer.name, counts)

@@ -19,6 +19,15 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
     process_start: int | None
     """The kernel's start time of the process, so that a reused pid is not taken for it; None where unknown."""
     token: str
+    boot: str | None = None
+    """The id of the machine's boot: what has the same name and another one is another machine, or gone with a restart."""
+    pid_namespace: int | None = None
+    """Where the pid counts: containers number their processes anew."""
+
+    @property
+    def process(self) -> str:
+        """What all writers of one process have in common, as a file's name."""
+        return f"{self.host}-{self.pid}-{self.process_start or 0}-{self.pid_namespace or 0}"
 
     @property
     def name(self) -> str:
@@ -29,12 +38,23 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
 def this_writer() -> Writer:
     """A fresh writer for the current process."""
     pid = os.getpid()
-    return Writer(host=_host(), pid=pid, process_start=_process_start(pid), token=secrets.token_hex(4))
+    return Writer(
+        host=_host(),
+        pid=pid,
+        process_start=_process_start(pid),
+        token=secrets.token_hex(4),
+        boot=_boot(),
+        pid_namespace=_pid_namespace(),
+    )
 
 
 def is_alive(writer: Writer) -> bool | None:
-    """Whether the writing process still runs; None for one on another host."""
-    if writer.host != _host():
+    """Whether the writing process still runs; None for one that cannot be asked about from here.
+
+    That is one on another host, of another boot or in another pid namespace; `store.presence`
+    says what is told then.
+    """
+    if writer.host != _host() or _differ(writer.boot, _boot()) or _differ(writer.pid_namespace, _pid_namespace()):
         return None
     if writer.process_start is not None:
         return _process_start(writer.pid) == writer.process_start
@@ -45,6 +65,26 @@ def is_alive(writer: Writer) -> bool | None:
     except PermissionError:
         return True
     return True
+
+
+def _differ(theirs: object, ours: object) -> bool:
+    """Whether both are known and not the same."""
+    return theirs is not None and ours is not None and theirs != ours
+
+
+@functools.cache
+def _boot() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
+def _pid_namespace() -> int | None:
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
 
 
 @functools.cache

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from otel_research.errors import ConfigurationError, StoreError
-from otel_research.journal.writer import Writer, is_alive, this_writer
+from otel_research.journal.writer import Writer, this_writer
+from otel_research.store import presence
 from otel_research.store.files import one_at_a_time, write_whole
 from otel_research.store.follow import Cursor
 
@@ -61,7 +62,7 @@ class Backlog:
         self.folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(self.folder):
             found = self._read(writer)
-            if found.by is not None and not self._is_mine(found.by) and is_alive(found.by) is not False:
+            if found.by is not None and not self._is_mine(found.by) and not self._has_gone(found.by, writer):
                 return False
             found.by = self._mine
             self._known[writer] = found
@@ -69,7 +70,10 @@ class Backlog:
         return True
 
     def _is_mine(self, by: Writer) -> bool:
-        return (by.host, by.pid, by.process_start) == (self._mine.host, os.getpid(), self._mine.process_start)
+        return by.pid == os.getpid() and by.process == self._mine.process
+
+    def _has_gone(self, by: Writer, writer: str) -> bool:
+        return presence.is_gone(self.folder.parents[1], by, self.folder / f"{writer}.json")
 
     def _read(self, writer: str) -> Progress:
         path = self.folder / f"{writer}.json"

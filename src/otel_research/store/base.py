@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from otel_research.journal.log import Closed, Log
     from otel_research.journal.reader import Counts
+    from otel_research.journal.writer import Writer
     from otel_research.store.follow import Cursor, Part
 
 
@@ -66,6 +67,15 @@ class Journaled(Protocol):
 
     def has_live_writer(self, experiment_id: str) -> bool:
         """Whether a process that writes to the experiment may still run."""
+
+    def beat(self, experiment_id: str, writer: Writer) -> bool:
+        """This process still records the experiment; True where it had been taken for gone meanwhile."""
+
+    def leave(self, experiment_id: str, writer: Writer) -> None:
+        """This process records it no longer."""
+
+    def is_gone(self, experiment_id: str, writer: Writer) -> bool:
+        """Whether a process that recorded the experiment has gone without a word."""
 
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
         """Keep what one process counted beside its frames: losses, late spans, errors."""

@@ -8,6 +8,7 @@
         manifest/<n>.json           which Parquet files count
         late/                       spans that ended after the experiment was stopped
         ledger/<writer>.json        what each process could not store
+        alive/<process>             touched every 30 s while it records
 
 Durability: `kill -9` loses nothing that `on_end` or `append` returned for; a power cut loses
 at most the fsync interval.
@@ -31,10 +32,10 @@ import msgspec
 
 from otel_research.errors import StoreClosed, StoreError
 from otel_research.journal.log import Closed, Log
-from otel_research.journal.reader import Contents, Counts
+from otel_research.journal.reader import Counts
 from otel_research.journal.segment import Segment, open_file_segment
-from otel_research.journal.writer import Writer, is_alive
-from otel_research.store import backlog, manifest, rows, seal
+from otel_research.journal.writer import Writer
+from otel_research.store import backlog, manifest, presence, rows, seal
 from otel_research.store.catalogue import DiskCatalogue
 from otel_research.store.files import write_whole
 from otel_research.store.follow import Cursor, Part, WriterFollower
@@ -156,6 +157,7 @@ class DiskStore(DiskCatalogue):
             folder,
             is_growing=lambda file: self._is_growing(experiment_id, file),
             is_final=lambda writer: is_over if writer in own else True,
+            forget=lambda file: presence.forget(file, is_ours=file.writer in own),
         )
         if is_over:
             seal.check_distinct(folder, self._sealed(experiment_id))
@@ -168,7 +170,7 @@ class DiskStore(DiskCatalogue):
         if file.writer in self._own_writers(experiment_id):
             mine = [log for log in self._logs.get(experiment_id, ()) if log.writer.name == file.writer]
             return not all(log.has_left(file.number) for log in mine)
-        return not _is_gone(file)
+        return not presence.is_complete(file)
 
     # -- the way to another store ---------------------------------------------------------
 
@@ -269,7 +271,7 @@ class DiskStore(DiskCatalogue):
                 tail = self._writer_tail(experiment_id, writer, current)
                 tail.refresh(unsealed)
                 frames.append(tail.ended())
-                if tail.open_count and tail.is_writer_gone:
+                if tail.open_count and presence.has_gone(tail.contents.writer, unsealed[-1].path):
                     frames.append(tail.interrupted())
         frames = [frame for frame in frames if frame.height]
         return pl.concat(frames, rechunk=False) if frames else None
@@ -318,7 +320,21 @@ class DiskStore(DiskCatalogue):
     def has_live_writer(self, experiment_id: str) -> bool:
         """Whether any process that wrote to the experiment may still run."""
         writers = segment_files(self.folder(experiment_id) / "journal").values()
-        return any(not _is_gone(files[-1]) for files in writers)
+        return any(not presence.is_complete(files[-1]) for files in writers)
+
+    def beat(self, experiment_id: str, writer: Writer) -> bool:
+        """This process still records the experiment; True where it had been taken for gone meanwhile."""
+        folder = self.folder(experiment_id)
+        presence.beat(folder, writer)
+        return presence.take_back(folder, self._own_writers(experiment_id))
+
+    def leave(self, experiment_id: str, writer: Writer) -> None:
+        """This process records it no longer."""
+        presence.leave(self.folder(experiment_id), writer)
+
+    def is_gone(self, experiment_id: str, writer: Writer) -> bool:
+        """Whether a process that recorded the experiment has gone without a word."""
+        return presence.is_gone(self.folder(experiment_id), writer)
 
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
         """Keep what one process counted beside its frames: losses, late spans, errors.
@@ -346,7 +362,7 @@ class DiskStore(DiskCatalogue):
     def delete(self, experiment_id: str) -> None:
         """Forget an experiment's rows; its record stays until `delete_experiment`."""
         folder = self.folder(experiment_id)
-        for part in ("journal", "late", "parquet", "manifest", "ledger", "feed"):
+        for part in ("journal", "late", "parquet", "manifest", "ledger", "feed", "alive"):
             shutil.rmtree(folder / part, ignore_errors=True)
         self._tails = {key: value for key, value in self._tails.items() if key[0] != experiment_id}
         self._followers = {key: value for key, value in self._followers.items() if key[0] != experiment_id}
@@ -369,21 +385,6 @@ class DiskStore(DiskCatalogue):
 
 def _finish(segment: Segment) -> None:
     segment.finish()
-
-
-def _is_gone(file: SegmentFile) -> bool:
-    """Whether the process that wrote the segment is known to be dead."""
-    contents = Contents()
-    contents.next_segment(file.name)
-    try:
-        with file.path.open("rb") as source:
-            head = source.read(64 * 1024)
-    except FileNotFoundError:  # another process has just sealed it
-        return False
-    for _ in contents.spans(head):
-        break
-    writer = contents.writer
-    return writer is not None and is_alive(writer) is False
 
 
 def _content_hash(part: pl.DataFrame) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from otel_research.journal.log import Log
     from otel_research.journal.reader import Counts
+    from otel_research.journal.writer import Writer
 
 
 class Library:
@@ -158,10 +159,25 @@ class Library:
 
     def _is_abandoned(self, record: ExperimentRecord) -> bool:
         """Whether the process that started it is known to be dead (it may not have written a span yet)."""
-        from otel_research.journal.writer import Writer, is_alive
+        from otel_research.journal.writer import Writer
 
         owner = record.environment.get("writer")
-        return owner is not None and is_alive(msgspec.convert(owner, Writer)) is False
+        return owner is not None and self.journal.is_gone(record.id, msgspec.convert(owner, Writer))
+
+    def beat(self, experiment_id: str, writer: Writer) -> None:
+        """This process still records the experiment, also where another one has marked it as crashed."""
+        came_back = [place.beat(experiment_id, writer) for place in self._places(experiment_id)]
+        if not any(came_back):
+            return
+        record = self.catalogue.get_experiment(experiment_id)
+        if record.ended_by == "crash":
+            runs = msgspec.structs.replace(record, state="running", ended_by=None, stopped_ns=None)
+            self.catalogue.put_experiment(runs)
+
+    def leave(self, experiment_id: str, writer: Writer) -> None:
+        """This process records it no longer."""
+        for place in self._places(experiment_id):
+            place.leave(experiment_id, writer)
 
     def _last_ns(self, record: ExperimentRecord) -> int:
         import polars as pl

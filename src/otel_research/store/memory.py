@@ -149,6 +149,17 @@ class MemoryStore:
         log = self._of(experiment_id).log
         return set() if log is None else {log.writer.name}
 
+    def beat(self, experiment_id: str, writer: Writer) -> bool:
+        """Nobody else can ask."""
+        return False
+
+    def leave(self, experiment_id: str, writer: Writer) -> None:
+        """Nobody else can ask."""
+
+    def is_gone(self, experiment_id: str, writer: Writer) -> bool:
+        """The only writer is this process."""
+        return False
+
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
         """Keep what this process counted beside its frames."""
         self._of(experiment_id).ledgers[writer] = counts

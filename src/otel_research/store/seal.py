@@ -38,28 +38,38 @@ def seal(
     *,
     is_growing: Callable[[SegmentFile], bool],
     is_final: Callable[[str], bool],
+    forget: Callable[[SegmentFile], None] = lambda file: file.path.unlink(missing_ok=True),
     step: Step = lambda name: None,
 ) -> Manifest:
     """Seal every complete segment of an experiment's folder.
 
     `is_growing` says which segments are still written to; `is_final(writer)` whether the
-    writer's open spans will never end, so that they become interrupted rows.
+    writer's open spans will never end, so that they become interrupted rows. `forget` removes a
+    segment that is sealed.
     """
+
+    def forget_it(file: SegmentFile) -> None:
+        step("forget")
+        forget(file)
+
     with one_at_a_time(folder):
-        _seal_all(folder, is_growing, is_final, step)
+        _seal_all(folder, is_growing, is_final, forget_it, step)
     return manifest.latest(folder / "manifest")
 
 
 def _seal_all(
-    folder: Path, is_growing: Callable[[SegmentFile], bool], is_final: Callable[[str], bool], step: Step
+    folder: Path,
+    is_growing: Callable[[SegmentFile], bool],
+    is_final: Callable[[str], bool],
+    forget: Callable[[SegmentFile], None],
+    step: Step,
 ) -> None:
     for writer, files in segment_files(folder / "journal").items():
         current = manifest.latest(folder / "manifest")
         done = current.names()
         for file in files:
             if file.name in done:
-                step("forget")
-                file.path.unlink(missing_ok=True)
+                forget(file)
         complete = [file for file in files if file.name not in done and not is_growing(file)]
         if complete:
             carried = current.carried(writer)
@@ -68,6 +78,7 @@ def _seal_all(
                 complete,
                 carried,
                 is_last_final=len(complete) == _remaining(files, done) and is_final(writer),
+                forget=forget,
                 step=step,
             )
 
@@ -82,6 +93,7 @@ def _seal_writer(
     carried: tuple[dict[str, Any], ...],
     *,
     is_last_final: bool,
+    forget: Callable[[SegmentFile], None],
     step: Step,
 ) -> None:
     for file in files:
@@ -104,8 +116,7 @@ def _seal_writer(
         )
         step("declare")
         manifest.update(folder / "manifest", lambda current, entry=entry: manifest.with_sealed(current, entry))  # type: ignore[misc]
-        step("forget")
-        file.path.unlink(missing_ok=True)
+        forget(file)
 
 
 def write_parquet(folder: Path, name: str, frame: pl.DataFrame) -> tuple[str | None, str | None]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from otel_research.journal.reader import Contents, wanted
 from otel_research.journal.segment import MemorySegment
-from otel_research.journal.writer import is_alive
 from otel_research.spans.batch import to_frame
 from otel_research.spans.record import key_from
 
@@ -174,12 +173,6 @@ class WriterTail:
     def open_count(self) -> int:
         """Spans that started and have not ended."""
         return len(self.contents.open) + len(self.contents.carried)
-
-    @property
-    def is_writer_gone(self) -> bool:
-        """Whether the process that wrote this is known to be dead."""
-        writer = self.contents.writer
-        return writer is not None and is_alive(writer) is False
 
 
 def _key(row: dict[str, Any]) -> bytes:
