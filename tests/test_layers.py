@@ -22,8 +22,22 @@ PACKAGE = ROOT / "src" / "otel_research"
 FLOOR = frozenset({"errors", "experiments", "context"})
 _LOWER = FLOOR | {"spans"}
 _DATA = _LOWER | {"environment", "semconv", "pricing", "journal", "store", "analysis", "formats"}
-DOOR = frozenset({"recorder", "declare", "lifecycle", "handle", "selection", "trial", "measure", "numbers"})
-"""What users hold: single files that belong together and may know each other."""
+DOOR = frozenset(
+    {
+        "recorder",
+        "declare",
+        "lifecycle",
+        "block",
+        "handle",
+        "selection",
+        "trial",
+        "measure",
+        "numbers",
+        "processes",
+        "settings",
+    }
+)
+"""What users hold: single files, and one folder, that belong together and may know each other."""
 _HANDLE = _DATA | DOOR | {"capture", "alerts", "archive", "ingest", "report", "runner"}
 EVERYTHING = _HANDLE | {"patterns", "dashboard", "hooks", "demo", "cli", "testing", "imports", "selftest", ""}
 

@@ -13,6 +13,7 @@ Analyses, formats and reports are imported when first used.
 from __future__ import annotations
 
 from otel_research import errors, patterns
+from otel_research.block import experiment
 from otel_research.capture.exporter import ExperimentExporter
 from otel_research.capture.forward import SampledOnly
 from otel_research.capture.ids import ExperimentIdGenerator
@@ -38,7 +39,6 @@ from otel_research.handle import Experiment
 from otel_research.imports.door import import_spans
 from otel_research.lifecycle import (
     current_experiment,
-    experiment,
     get_experiment,
     list_experiments,
     start_experiment,
@@ -58,6 +58,8 @@ from otel_research.numbers import (
     time_series,
     validate,
 )
+from otel_research.processes.children import carry, child_env
+from otel_research.processes.joining import join_experiment
 from otel_research.recorder import Flushed, Recorder, configure
 from otel_research.runner.designs import Condition, Design, fractional_factorial, full_factorial
 from otel_research.runner.trials import Trials
@@ -101,6 +103,8 @@ __all__ = [
     "__version__",
     "anova",
     "calculate_metrics",
+    "carry",
+    "child_env",
     "compare",
     "compare_experiments",
     "configure",
@@ -113,6 +117,7 @@ __all__ = [
     "get_experiment",
     "import_spans",
     "interim",
+    "join_experiment",
     "list_experiments",
     "metrics_by",
     "patterns",

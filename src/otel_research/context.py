@@ -21,6 +21,8 @@ from opentelemetry import context as otel_context
 from otel_research.experiments import ExperimentRecord
 
 SCOPE_KEY = otel_context.create_key("otel-research-scope")
+BAGGAGE_KEY = otel_context.create_key("otel-research-baggage")
+"""A scope that came in with a request; `capture.baggage`."""
 ENV_PREFIX = "OTEL_RESEARCH_"
 NEW_TRIAL = "new"
 """As a scope's trial id: the next span is a trial, and its own span id becomes the id."""
@@ -131,6 +133,8 @@ def scope_of(record: ExperimentRecord, source: str) -> Scope:
 # The process-wide experiment. Replaced as a whole, never mutated, so reading needs no lock.
 _process_scope: Scope | None = None
 _last_process_scope: Scope | None = None
+# The one that the environment started or joined: what holds while the program has none of its own.
+_environment_scope: Scope | None = None
 
 
 def process_scope() -> Scope | None:
@@ -142,7 +146,28 @@ def set_process_scope(scope: Scope | None) -> None:
     """Make `scope` the fallback of every thread and task of this process."""
     global _process_scope, _last_process_scope
     _last_process_scope = _process_scope or _last_process_scope
-    _process_scope = scope
+    _process_scope = scope or _environment_scope
+
+
+def environment_scope() -> Scope | None:
+    """The scope of the experiment that the environment started or joined, if one runs."""
+    return _environment_scope
+
+
+def set_environment_scope(scope: Scope | None) -> None:
+    """Make `scope` what holds while the program has no process-wide experiment of its own."""
+    global _environment_scope
+    is_program_s = _process_scope is not _environment_scope
+    _environment_scope = scope
+    set_process_scope(_process_scope if is_program_s else scope)
+
+
+def withdraw(experiment_id: str) -> None:
+    """No thread falls back on this experiment any more."""
+    if _environment_scope is not None and _environment_scope.experiment_id == experiment_id:
+        set_environment_scope(None)
+    if _process_scope is not None and _process_scope.experiment_id == experiment_id:
+        set_process_scope(None)
 
 
 def last_process_scope() -> Scope | None:
@@ -156,8 +181,13 @@ def context_scope(context: otel_context.Context | None = None) -> Scope | None:
 
 
 def current_scope() -> Scope | None:
-    """Context first, then the process-wide experiment."""
-    return context_scope() or _process_scope
+    """Context first, then baggage, then the process-wide experiment."""
+    return context_scope() or baggage_scope() or _process_scope
+
+
+def baggage_scope(context: otel_context.Context | None = None) -> Scope | None:
+    """The scope that came in with the request which is served in this context."""
+    return otel_context.get_value(BAGGAGE_KEY, context)  # type: ignore[return-value]
 
 
 def with_scope(scope: Scope | None) -> otel_context.Context:

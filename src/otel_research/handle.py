@@ -92,12 +92,14 @@ class Experiment(RunsTrials):
         recorder: Recorder | None = None,
         capture: ExperimentCapture | None = None,
         custom_metrics: tuple[Any, ...] = (),
+        base: Scope | None = None,
     ) -> None:
         self._record = record
         self.library = library
         self.recorder = recorder
         self.custom_metrics = custom_metrics
         self._capture = capture
+        self._base = base
         self._pid = os.getpid()
         self._is_deleted = False
 
@@ -113,7 +115,7 @@ class Experiment(RunsTrials):
     @property
     def record(self) -> ExperimentRecord:
         """The record; of an experiment that runs elsewhere, as its store says now."""
-        if self._capture is None and self._record.state == "running":
+        if (self._capture is None or self.is_guest) and self._record.state == "running":
             self._record = self.library.get(self._record.id)
         return self._record
 
@@ -144,9 +146,9 @@ class Experiment(RunsTrials):
         return self._capture is not None and not self._capture.is_stopped
 
     @property
-    def is_inherited(self) -> bool:
-        """Whether a parent process began it and this one was forked since."""
-        return self._capture is not None and self._pid != os.getpid()
+    def is_guest(self) -> bool:
+        """Whether this process only takes part: it joined, or was forked since the experiment began."""
+        return self._capture is not None and (self._base is not None or self._pid != os.getpid())
 
     # -- what spans carry ---------------------------------------------------------------
 
@@ -193,15 +195,15 @@ class Experiment(RunsTrials):
         here = context.current_scope()
         if here is not None and here.experiment_id == self.id:
             return here.from_source("context")
-        return context.scope_of(self._record, "context")
+        return self._base or context.scope_of(self._record, "context")
 
     @property
     def tracer(self) -> Tracer:
         """Makes the experiment's own rows: trials, records, scores."""
         self._check_recording()
         assert self.recorder is not None
-        assert self.recorder.provider is not None
-        return self.recorder.provider.get_tracer(OWN_SCOPE)
+        made: Tracer = self.recorder.provider.get_tracer(OWN_SCOPE)
+        return made
 
     def _check_recording(self) -> None:
         self._check_room()
@@ -264,6 +266,10 @@ class Experiment(RunsTrials):
             with contextlib.suppress(OSError):
                 self._save_ledger()
         return accounts.of_experiment(self.library, self.id, is_running=self.record.state == "running")
+
+    def ledgers(self) -> dict[str, Ledger]:
+        """The same for every process that took part, by the name of its journal: host, process id, random."""
+        return accounts.of_processes(self.library, self.id, is_running=self.record.state == "running")
 
     def metrics(self, **options: Any) -> Metrics:
         """`otel_research.calculate_metrics` of this experiment."""

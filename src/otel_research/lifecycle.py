@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import inspect
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, get_args
 
 import msgspec
-from opentelemetry import context as otel_context
 
 from otel_research import context, recorder
 from otel_research.capture import registry
@@ -23,12 +20,12 @@ from otel_research.experiments import ExperimentRecord, State, check_id
 from otel_research.handle import Experiment
 from otel_research.journal.writer import this_writer
 from otel_research.recorder import Recorder
+from otel_research.settings import absolute
 from otel_research.store.base import Store
 from otel_research.store.library import Library
 
 _logger = logging.getLogger("otel_research")
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 STATES: tuple[State, ...] = get_args(State)
 STOP_SECONDS = 30.0
 """How long `stop_experiment` waits for open spans."""
@@ -38,7 +35,7 @@ _live: dict[str, Experiment] = {}
 # Experiments that a thread is stopping: the second one to ask is told so.
 _stopping: set[str] = set()
 # Protects the process-wide experiment (one at most) and the set of those that are being stopped.
-_changing = threading.RLock()
+changing = threading.RLock()
 
 
 def start_experiment(
@@ -96,21 +93,29 @@ def start_experiment(
         StoreError: the store cannot take the experiment.
     """
     arguments = dict(locals())
-    with _changing:
-        process = context.process_scope()
-        if process is not None and process.experiment_id in registry.running and process.source == "process":
-            raise ExperimentRunning(
-                f"experiment {process.experiment_name!r} ({process.experiment_id}) runs in this process, so {name!r} "
-                "cannot start process-wide. Stop it first, or scope the new one: "
-                f"with otr.experiment({name!r}) as exp: ..."
-            )
+    with changing:
+        check_nothing_runs(name)
         begun = begin(arguments)
         context.set_process_scope(context.scope_of(begun.record, "process"))
     return begun
 
 
+def check_nothing_runs(name: str) -> None:
+    """Complain where a process-wide experiment of the program's own runs; inside the environment's one may begin."""
+    process = context.process_scope()
+    if process is not None and process.experiment_id in registry.running and process.source == "process":
+        raise ExperimentRunning(
+            f"experiment {process.experiment_name!r} ({process.experiment_id}) runs in this process, so {name!r} "
+            "cannot start process-wide. Stop it first, or scope the new one: "
+            f"with otr.experiment({name!r}) as exp: ..."
+        )
+
+
 def begin(arguments: dict[str, Any]) -> Experiment:
     """Make or resume the record and take spans for it; the caller makes it current."""
+    from otel_research.processes.starting import defaults
+
+    arguments = defaults(arguments)
     store, resume = arguments.pop("store"), arguments.pop("resume")
     calculators = checked_calculators(arguments.pop("custom_metrics"))
     rules = {name: arguments[name] for name in ("event_filter", "sampling_rate", "sampling_strategy")}
@@ -147,9 +152,16 @@ def _earlier(library: Library, name: str) -> ExperimentRecord | None:
     return latest
 
 
+def described() -> dict[str, Any]:
+    """Where this runs, in which process, and inside which experiment of the environment's."""
+    around = context.environment_scope()
+    inside = {} if around is None else {"inside": around.experiment_id}
+    return {**captured(), "writer": msgspec.to_builtins(this_writer()), **inside}
+
+
 def _environment(earlier: ExperimentRecord | None) -> dict[str, Any]:
     """Where this runs, and where it ran before it was resumed."""
-    now = {**captured(), "writer": msgspec.to_builtins(this_writer())}
+    now = described()
     if earlier is None:
         return now
     before = dict(earlier.environment)
@@ -162,6 +174,7 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     Spans that end within `timeout` seconds are kept; later ones are quarantined and counted as late.
     The spans that the caller itself stands in (its current span and those above it) cannot end
     before this returns: they are not waited for, and a warning says so.
+    In a process that joined it (or was forked since) this is only leaving: it goes on for the others.
 
     Raises:
         UnknownExperiment: no experiment has that id.
@@ -170,14 +183,15 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     """
     chosen = experiment_id if isinstance(experiment_id, Experiment) else get_experiment(experiment_id)
     chosen = _live.get(chosen.id, chosen)
-    with _changing:
+    if chosen.is_guest and chosen.id in _live:
+        _leave(chosen, timeout)
+        return chosen
+    with changing:
         if chosen.state != "running" or chosen.id in _stopping:
             state = "being stopped" if chosen.id in _stopping else chosen.state
             raise ExperimentStopped(f"experiment {chosen.name!r} ({chosen.id}) is {state} already; its data are kept.")
         _stopping.add(chosen.id)
-        process = context.process_scope()
-        if process is not None and process.experiment_id == chosen.id:
-            context.set_process_scope(None)
+        context.withdraw(chosen.id)
     try:
         active = recorder.current()
         if active is not None:
@@ -194,21 +208,42 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     return chosen
 
 
-def _let_go(begun: Experiment) -> None:
+def let_go(begun: Experiment) -> None:
     """The end of a block: stop what this process began; a forked child leaves what its parent began."""
-    if begun.is_inherited:
+    if begun.is_guest:
         _leave(begun)
     elif begun.state == "running" and begun.id not in _stopping:
         stop_experiment(begun)
 
 
-def _leave(begun: Experiment) -> None:
-    """A forked child goes: its spans stay in the experiment, which is its parent's to stop."""
+def _leave(begun: Experiment, timeout: float = 0.0) -> None:
+    """A guest goes: its spans stay in the experiment, which is another process's to stop."""
+    context.withdraw(begun.id)
     if begun.recorder is not None:
-        begun.recorder.end(begun.id, timeout=0.0)
+        begun.recorder.end(begun.id, timeout)
     begun._save_ledger()
     begun._leave()
     _live.pop(begun.id, None)
+
+
+def live(experiment_id: str) -> Experiment | None:
+    """The experiment, if this process records it."""
+    return _live.get(experiment_id)
+
+
+def register(joined: Experiment) -> None:
+    """This process records it from now on."""
+    _live[joined.id] = joined
+
+
+def arguments_of(name: str, **declarations: Any) -> dict[str, Any]:
+    """All arguments of `start_experiment`, the others at their defaults."""
+    known = inspect.signature(start_experiment).parameters
+    unknown = sorted(set(declarations) - set(known))
+    if unknown:
+        raise TypeError(f"experiment() got unexpected arguments: {', '.join(unknown)}")
+    defaults = {key: parameter.default for key, parameter in known.items() if key != "name"}
+    return {**defaults, **declarations, "name": name}
 
 
 def stop_all(active: Recorder) -> None:
@@ -217,7 +252,7 @@ def stop_all(active: Recorder) -> None:
         if begun.recorder is not active:
             continue
         try:
-            if begun.is_inherited:
+            if begun.is_guest:
                 _leave(begun)
             elif begun.id not in _stopping:
                 stop_experiment(begun, timeout=0.0)
@@ -231,11 +266,7 @@ def get_experiment(experiment_id: str) -> Experiment:
 
     Raises `UnknownExperiment`.
     """
-    try:
-        check_id(experiment_id)
-    except ConfigurationError as error:
-        raise UnknownExperiment(str(error)) from None
-    if experiment_id in _live:
+    if known_id(experiment_id) in _live:
         return _live[experiment_id]
     libraries = _libraries()
     for library in libraries:
@@ -245,6 +276,14 @@ def get_experiment(experiment_id: str) -> Experiment:
             if library is libraries[-1]:
                 raise
     raise AssertionError("there is always a library")
+
+
+def known_id(experiment_id: object) -> str:
+    """The id, if any experiment can have it; raises `UnknownExperiment`."""
+    try:
+        return check_id(experiment_id)
+    except ConfigurationError as error:
+        raise UnknownExperiment(str(error)) from None
 
 
 def list_experiments(
@@ -269,123 +308,16 @@ def list_experiments(
 
 def _libraries() -> list[Library]:
     active = recorder.current()
-    if active is not None:
-        return [active.library, *active._libraries.values()]
-    return [Library(recorder._settings(None, None, None, False, None, None, None, None).store)]
+    mine = [] if active is None else [active.library, *active._libraries.values()]
+    if active is None or active.settings.is_disabled:
+        # What was recorded earlier can be read while nothing is recorded.
+        mine.append(Library(absolute(context.environment().get("store") if active is None else active.settings.store)))
+    return mine
 
 
 def current_experiment() -> Experiment | None:
     """The experiment that a span started here would belong to."""
-    scope = registry.resolve(None)
+    active = recorder.current()
+    is_disabled = active is not None and active.settings.is_disabled
+    scope = registry.scope_of(None) if is_disabled else registry.resolve(None)
     return None if scope is None else _live.get(scope.experiment_id)
-
-
-class experiment:
-    """An experiment scoped to a block or a function; takes what `start_experiment` takes.
-
-    As a context manager (`with` or `async with`) it gives the `Experiment`; as a decorator of a
-    function (sync, async or a generator of either kind) every call is an experiment of its own.
-    It is stopped at the end.
-    """
-
-    def __init__(self, name: str, **declarations: Any) -> None:
-        known = inspect.signature(start_experiment).parameters
-        unknown = sorted(set(declarations) - set(known))
-        if unknown:
-            raise TypeError(f"experiment() got unexpected arguments: {', '.join(unknown)}")
-        defaults = {key: parameter.default for key, parameter in known.items() if key != "name"}
-        self._arguments = {**defaults, **declarations, "name": name}
-        # What is open, so that one object may be entered again, also by another thread or task meanwhile.
-        self._entered: list[tuple[Experiment, object]] = []
-
-    def __enter__(self) -> Experiment:
-        begun = begin(dict(self._arguments))
-        token = otel_context.attach(context.with_scope(context.scope_of(begun.record, "context")))
-        self._entered.append((begun, token))
-        return begun
-
-    def __exit__(self, *exc_info: object) -> None:
-        _let_go(self._left())
-
-    async def __aenter__(self) -> Experiment:
-        return self.__enter__()
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        begun = self._left()
-        if _is_in_asyncio():
-            # In a thread: spans of other tasks can end only while the loop runs.
-            await asyncio.to_thread(_let_go, begun)
-        else:
-            _let_go(begun)
-
-    def _left(self) -> Experiment:
-        """The experiment that this thread or task entered last."""
-        here = context.context_scope()
-        mine = [entry for entry in self._entered if here is not None and entry[0].id == here.experiment_id]
-        entry = (mine or self._entered)[-1]
-        self._entered.remove(entry)
-        otel_context.detach(cast(Any, entry[1]))
-        return entry[0]
-
-    def __call__(self, function: Function) -> Function:
-        """Every call of the function is an experiment of its own."""
-        name, declarations = self._arguments["name"], {k: v for k, v in self._arguments.items() if k != "name"}
-
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            with experiment(name, **declarations):
-                return function(*args, **kwargs)
-
-        @functools.wraps(function)
-        async def run_async(*args: Any, **kwargs: Any) -> Any:
-            async with experiment(name, **declarations):
-                return await function(*args, **kwargs)
-
-        @functools.wraps(function)
-        def run_generator(*args: Any, **kwargs: Any) -> Any:
-            apart, block = context.Apart(), experiment(name, **declarations)
-            apart.run(block.__enter__)
-            try:
-                return (yield from apart.driven(function(*args, **kwargs)))
-            finally:
-                apart.run(block.__exit__)
-
-        @functools.wraps(function)
-        async def run_async_generator(*args: Any, **kwargs: Any) -> Any:
-            apart, block = context.Apart(), experiment(name, **declarations)
-            apart.run(block.__enter__)
-            generator = function(*args, **kwargs)
-            step = generator.__anext__()
-            try:
-                while True:
-                    produced = await apart.awaited(step)
-                    try:
-                        step = generator.asend((yield produced))
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:
-                        step = generator.athrow(error)
-            except StopAsyncIteration:
-                return
-            finally:
-                await apart.awaited(generator.aclose())
-                await apart.awaited(block.__aexit__())
-
-        kinds = (
-            (inspect.isasyncgenfunction, run_async_generator),
-            (inspect.isgeneratorfunction, run_generator),
-            (inspect.iscoroutinefunction, run_async),
-        )
-        called = getattr(function, "__call__", function)  # noqa: B004 - an object's own, which may be async
-        for is_kind, wrapper in kinds:
-            if is_kind(function) or is_kind(called):
-                return cast(Function, wrapper)
-        return cast(Function, run)
-
-
-def _is_in_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -8,21 +8,19 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from otel_research.capture import attach, forward, logs, meters, registry
-from otel_research.capture.caretaker import FSYNC_SECONDS, Caretaker
-from otel_research.capture.content import Policy, check_policy
+from otel_research.capture.caretaker import Caretaker
+from otel_research.capture.content import Policy
 from otel_research.capture.experiment import ExperimentCapture
 from otel_research.capture.ledger import Ledger, Tally, total
-from otel_research.capture.room import Overload, check_overload
-from otel_research.context import environment
+from otel_research.capture.room import Overload
 from otel_research.errors import ConfigurationError
 from otel_research.experiments import ExperimentRecord
 from otel_research.journal.log import Log
-from otel_research.store.backlog import check_limit
+from otel_research.settings import Settings, settings_from
 from otel_research.store.base import Store
 from otel_research.store.library import Library
 
@@ -37,48 +35,30 @@ class Flushed(NamedTuple):
     pending: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The arguments of `configure()`, with the environment's answers where code gave none."""
-
-    store: str | Store | None
-    provider: Any
-    forward: Any
-    forward_all: bool
-    overload: Overload
-    fsync: str
-    starts: bool
-    content: Policy
-    spill: str | None
-    backlog: int | None
-
-    def is_same(self, other: Settings) -> bool:
-        """Whether the other settings ask for the same recorder."""
-        return (
-            _same_store(self.store, other.store)
-            and self.provider is other.provider
-            and forward.same(self.forward, other.forward)
-            and (self.forward_all, self.overload, self.fsync, self.starts, self.spill, self.backlog)
-            == (other.forward_all, other.overload, other.fsync, other.starts, other.spill, other.backlog)
-            and self.content == other.content
-        )
-
-
-def _same_store(first: Any, second: Any) -> bool:
-    return first is second or (isinstance(first, str) and first == second)
-
-
 class Recorder:
     """Captures experiments into a store. Made by `configure()`; `close()` lets the host go as it was.
 
     Safe to use from any thread. A forked child goes on recording into segments of its own.
     """
 
+    provider: Any
+    """The SDK's TracerProvider that spans come from; one that makes none where recording is disabled."""
+
     def __init__(self, settings: Settings, *, local_root: Path | None = None) -> None:
-        self.settings = settings
         # First, because a bad argument must not leave a global provider behind.
         forwarding = forward.processors(settings.forward)
-        self.library = Library(settings.store, local_root=local_root, backlog=settings.backlog)
+        self._prepare(settings, Library(settings.store, local_root=local_root, backlog=settings.backlog))
+        found = attach.find_provider(settings.provider)
+        self.is_own_provider = found is None
+        self.provider = attach.build_provider() if found is None else found
+        attach.attach(self.provider, self, forward=forwarding, forward_all=settings.forward_all)
+        logs.attach(self)
+        meters.export(_ledger_of_current)
+        _on_fork(self)
+
+    def _prepare(self, settings: Settings, library: Library) -> None:
+        self.settings = settings
+        self.library = library
         self.tally = Tally()
         # Protects the table of captures; never held on a span's way.
         self._lock = threading.Lock()
@@ -86,14 +66,8 @@ class Recorder:
         self._libraries: dict[str, Library] = {}
         self._caretaker = Caretaker(settings.fsync, self.tally)
         self.is_closed = False
-        self.provider = attach.find_provider(settings.provider)
-        self.is_own_provider = self.provider is None
-        if self.provider is None:
-            self.provider = attach.build_provider()
-        attach.attach(self.provider, self, forward=forwarding, forward_all=settings.forward_all)
-        logs.attach(self)
-        meters.export(_ledger_of_current)
-        _on_fork(self)
+        self.provider = None
+        self.is_own_provider = False
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"{len(self.captures)} experiments"
@@ -108,15 +82,42 @@ class Recorder:
         key = store if isinstance(store, str) else f"object:{id(store)}"
         return self._libraries.setdefault(key, Library(store, backlog=self.settings.backlog))
 
-    def begin(self, record: ExperimentRecord, library: Library, rules: dict[str, Any]) -> ExperimentCapture:
-        """Take spans of an experiment from now on."""
-        settings = self.settings
+    def url_of(self, library: Library) -> str | None:
+        """The URL that a library was asked for by, as it was written; None for a store that is an object."""
+        known = {self.settings.store: self.library} if isinstance(self.settings.store, str) else {}
+        known |= {key: other for key, other in self._libraries.items() if not key.startswith("object:")}
+        return next((url for url, other in known.items() if other is library), None)
+
+    def begin(
+        self,
+        record: ExperimentRecord,
+        library: Library,
+        rules: dict[str, Any],
+        *,
+        content: Policy | None = None,
+        is_guest: bool = False,
+    ) -> ExperimentCapture:
+        """Take spans of an experiment from now on; as a guest, until the one who began it stops it."""
         logs.attach(self)  # the program may have set its LoggerProvider since `configure()`
+        capture = self._made_capture(record, library, rules, content)
+        if is_guest:
+            # Seen from now on: an experiment lives as long as one of its processes.
+            capture.log.open()
+        with self._lock:
+            self.captures = {**self.captures, record.id: capture}
+            registry.running[record.id] = capture
+        self._caretaker.take(capture, library, is_guest=is_guest)
+        return capture
+
+    def _made_capture(
+        self, record: ExperimentRecord, library: Library, rules: dict[str, Any], content: Policy | None
+    ) -> ExperimentCapture:
+        settings = self.settings
         capture = ExperimentCapture(
             record.id,
             library.journal.open_log(record.id, self._caretaker.retire),
             open_quarantine=lambda: library.journal.open_log(record.id, is_quarantine=True),
-            content=settings.content,
+            content=settings.content if content is None else content,
             overload=settings.overload,
             starts=settings.starts,
             sync_each=settings.fsync == "span",
@@ -124,10 +125,6 @@ class Recorder:
             **rules,
         )
         capture.log.introduce(record.name, tuple(record.tags))
-        with self._lock:
-            self.captures = {**self.captures, record.id: capture}
-            registry.running[record.id] = capture
-        self._caretaker.take(capture, library)
         return capture
 
     def _spill_of(self, library: Library, experiment_id: str) -> Callable[[], Log] | None:
@@ -190,12 +187,14 @@ class Recorder:
             # Also when the store fails: the host gets its sampler back.
             self.is_closed = True
             self._caretaker.close()
-            assert self.provider is not None
-            attach.detach(self.provider)
-            logs.detach(self)
+            self._detach()
             for experiment_id in list(self.captures):
                 registry.running.pop(experiment_id, None)
             forget(self)
+
+    def _detach(self) -> None:
+        attach.detach(self.provider)
+        logs.detach(self)
 
     def after_fork(self) -> None:
         """In the child: own lock, own thread, own segments, own counts."""
@@ -246,7 +245,7 @@ def configure(
         StoreError: the store cannot be opened.
     """
     global _current
-    settings = _settings(store, provider, forward, forward_all, overload, fsync, starts, content, spill, backlog)
+    settings = settings_from(store, provider, forward, forward_all, overload, fsync, starts, content, spill, backlog)
     with _configuring:
         if _current is not None and not _current.is_closed:
             if _current.settings.is_same(settings):
@@ -255,8 +254,22 @@ def configure(
                 f"otel_research is configured already, with store {_current.library.url} and other settings. "
                 "Call close() on that recorder first, or leave this configure() out."
             )
-        _current = Recorder(settings)
+        _current = _made(settings)
         return _current
+
+
+def _made(settings: Settings) -> Recorder:
+    """A recorder, with the experiment that the environment names; none at all where that cannot be."""
+    global _current
+    from otel_research.processes import disabled, starting
+
+    made = _current = disabled.DisabledRecorder(settings) if settings.is_disabled else Recorder(settings)
+    try:
+        starting.begin_what_is_told()
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 def current() -> Recorder | None:
@@ -279,55 +292,6 @@ def forget(recorder: Recorder) -> None:
     global _current
     if _current is recorder:
         _current = None
-
-
-def _settings(
-    store: str | Store | None,
-    provider: Any,
-    forward_to: Any,
-    forward_all: bool,
-    overload: Overload | None,
-    fsync: str | None,
-    starts: bool | None,
-    content: Policy | None,
-    spill: str | Path | None = None,
-    backlog: int | str | None = None,
-) -> Settings:
-    said = environment()
-    chosen = store if store is not None else said.get("store")
-    fsync = fsync or said.get("fsync") or "1s"
-    if fsync not in FSYNC_SECONDS:
-        raise ConfigurationError(f"fsync={fsync!r} is not a policy: use one of {', '.join(FSYNC_SECONDS)}.")
-    for name, value in (("forward_all", forward_all), ("starts", starts)):
-        if value is not None and not isinstance(value, bool):
-            raise ConfigurationError(f"{name}={value!r} is neither True nor False.")
-    if starts is None:
-        starts = said.get("starts", "true").lower() not in ("0", "false", "no", "off")
-    return Settings(
-        store=_absolute(chosen),
-        provider=provider,
-        forward=forward_to,
-        forward_all=forward_all,
-        overload=check_overload(overload or said.get("overload") or "block"),
-        fsync=fsync,
-        starts=starts,
-        content=check_policy(content if content is not None else said.get("content") or "full"),
-        spill=_folder(spill if spill is not None else said.get("spill")),
-        backlog=check_limit(backlog if backlog is not None else said.get("backlog")),
-    )
-
-
-def _folder(spill: str | Path | None) -> str | None:
-    return None if spill is None else os.path.abspath(os.path.expanduser(str(spill).removeprefix("disk:")))
-
-
-def _absolute(store: str | Store | None) -> str | Store:
-    """A relative disk path means the working directory of now, whatever the program does later."""
-    if store is None:
-        return f"disk:{os.path.abspath('.otel_research')}"
-    if isinstance(store, str) and store.startswith("disk:"):
-        return f"disk:{os.path.abspath(os.path.expanduser(store.removeprefix('disk:') or '.otel_research'))}"
-    return store
 
 
 def _on_fork(recorder: Recorder) -> None:

@@ -68,6 +68,42 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
     )
 
 
+def of_processes(library: Library, experiment_id: str, *, is_running: bool) -> dict[str, Ledger]:
+    """The ledger of every process that took part, by the name of its journal (host, process id, random).
+
+    A span that two processes told of is stored by both here; the experiment's own ledger counts the
+    second as a duplicate.
+    """
+    return {
+        writer: _of_process(frames, [told], is_running=is_running)
+        for writer, (frames, told) in library.journal.by_writer(experiment_id).items()
+    }
+
+
+def _of_process(frames: Counts, told: Told, *, is_running: bool) -> Ledger:
+    lost = _lost(told, frames, have_left=bool(told[0].get("is_final")))
+    late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
+    filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
+    framed = frames.ended - elsewhere
+    ended = framed + filtered + sampled_out + lost.total() + late
+    started = _started(told, frames, elsewhere)
+    unfinished = started - ended
+    return Ledger(
+        started=started,
+        ended=ended,
+        open=unfinished if is_running else 0,
+        interrupted=0 if is_running else unfinished,
+        received=received,
+        stored=framed + received,
+        filtered=filtered,
+        sampled_out=sampled_out,
+        late=late,
+        lost=dict(lost),
+        errors=dict(_summed(told, "errors")),
+        overhead=told[0].get("overhead") or {},
+    )
+
+
 def _counted(library: Library, experiment_id: str) -> _Rows:
     import polars as pl
 

@@ -15,6 +15,7 @@ from otel_research.capture import registry
 from otel_research.capture.experiment import ExperimentCapture
 from otel_research.capture.feed import Courier
 from otel_research.capture.ledger import Tally
+from otel_research.errors import StoreError, UnknownExperiment
 from otel_research.journal.segment import Segment
 from otel_research.store.library import Library
 from otel_research.store.presence import BEAT_SECONDS
@@ -33,6 +34,8 @@ class Charge:
 
     capture: ExperimentCapture
     library: Library
+    is_guest: bool = False
+    """The experiment is another process's to stop."""
     saved: int = 0
     """The version of its tally that is kept beside its frames."""
     has_failed: bool = False
@@ -51,7 +54,6 @@ class Caretaker:
         self._tally = tally
         # Replaced as a whole, so that the thread may walk it without a lock.
         self._charges: dict[str, Charge] = {}
-        self._is_child = False
         self._start_over()
 
     def _start_over(self) -> None:
@@ -61,10 +63,10 @@ class Caretaker:
         self._courier = Courier(self._interval)
         self._is_over = False
 
-    def take(self, capture: ExperimentCapture, library: Library) -> None:
+    def take(self, capture: ExperimentCapture, library: Library, *, is_guest: bool = False) -> None:
         """Tend an experiment from now on."""
         self._courier.take(capture.experiment_id, capture.log.writer.name, library)
-        charge = Charge(capture, library)
+        charge = Charge(capture, library, is_guest)
         capture.on_loss = lambda: self._save_or_count(charge)
         self._tend_to(charge, self._beat)
         self._charges = {**self._charges, capture.experiment_id: charge}
@@ -128,8 +130,8 @@ class Caretaker:
             self._tend_to(charge, lambda charge: charge.capture.leave_removed())
             self._tend_to(charge, self._save_counts)
             self._tend_to(charge, self._beat)
-            if self._is_child:
-                self._tend_to(charge, self._follow_the_parent)
+            if charge.is_guest:
+                self._tend_to(charge, self._follow_the_owner)
 
     def _tend_to(self, charge: Charge, task: Callable[[Charge], None]) -> None:
         """One thing that is due for one experiment: if it fails, the others must not suffer."""
@@ -167,10 +169,10 @@ class Caretaker:
         except Exception:
             self._tally.add("error:ledger")
 
-    def _follow_the_parent(self, charge: Charge) -> None:
-        """In a forked child the experiment is the parent's to stop; what ends after that is late here too."""
+    def _follow_the_owner(self, charge: Charge) -> None:
+        """Of a guest the experiment is the owner's to stop (or to delete); what ends after that is late here too."""
         capture = charge.capture
-        if not capture.is_stopped and charge.library.catalogue.get_experiment(capture.experiment_id).state != "running":
+        if not capture.is_stopped and not _is_running(charge):
             registry.running.pop(capture.experiment_id, None)
             capture.stop()
 
@@ -186,9 +188,19 @@ class Caretaker:
         """In the child: own thread, own counts; what was full is the parent's to finish."""
         is_over = self._is_over
         self._start_over()
-        self._is_over, self._is_child = is_over, True
+        self._is_over = is_over
         for charge in self._charges.values():
             charge.library.after_fork()
-            charge.saved, charge.beat_at = 0, 0.0
+            charge.saved, charge.beat_at, charge.is_guest = 0, 0.0, True
         if self._charges and not is_over:
             self._ensure_thread()
+
+
+def _is_running(charge: Charge) -> bool:
+    try:
+        return charge.library.catalogue.get_experiment(charge.capture.experiment_id).state == "running"
+    except UnknownExperiment:
+        return False
+    except StoreError:
+        # Nobody knows; a catalogue that is away for a while stops nothing.
+        return True

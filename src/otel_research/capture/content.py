@@ -31,6 +31,17 @@ def check_policy(policy: object) -> Policy:
     )
 
 
+def stricter(mine: Policy, theirs: str) -> Policy:
+    """The policy for an experiment that another process began under `theirs`: never laxer than that.
+
+    A function does not travel ("callable"): without one here, content is dropped.
+    """
+    if callable(mine):
+        return mine
+    order: tuple[Policy, ...] = ("full", "hash", "drop")
+    return order[max(order.index(mine), order.index(theirs) if theirs in order else 2)]
+
+
 class Content:
     """Applies a policy to what a span carries. With "full" it does nothing and costs nothing (`is_full`).
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol, cast
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace.propagation import _SPAN_KEY
 
 from otel_research import context as research_context
 from otel_research.capture import overhead, registry
@@ -61,7 +60,7 @@ class ExperimentSpanProcessor(SpanProcessor):
             here: Any = current() if parent_context is None else parent_context
             scope = here.get(SCOPE_KEY)
             if scope is None:
-                scope = scope_of(here) if _SPAN_KEY in here else research_context._process_scope
+                scope = scope_of(here) if here else research_context._process_scope
                 if scope is None:
                     return
             capture = running.get(scope.experiment_id)

@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 from otel_research import context as research_context
-from otel_research.context import SCOPE_KEY, Scope
+from otel_research.context import BAGGAGE_KEY, SCOPE_KEY, Scope
 from otel_research.spans.record import parent_of
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def resolve(parent_context: otel_context.Context | None) -> Scope | None:
 def scope_of(parent_context: otel_context.Context | None) -> Scope | None:
     """The scope that holds in this context, whether or not its experiment runs.
 
-    The first that answers: the context, the parent span's experiment, the process-wide
-    experiment (which the environment may have started).
+    The first that answers: the context, the parent span's experiment, baggage, the process-wide
+    experiment, the one that the environment started or joined.
     """
     here = current() if parent_context is None else parent_context
     scope: Scope | None = here.get(SCOPE_KEY)  # type: ignore[assignment]
@@ -93,4 +93,5 @@ def scope_of(parent_context: otel_context.Context | None) -> Scope | None:
         ended: Scope | None = getattr(parent, SCOPE_MARK, None)
         if ended is not None:
             return ended.from_source("parent")
-    return research_context._process_scope
+    told: Scope | None = here.get(BAGGAGE_KEY)  # type: ignore[assignment]
+    return research_context._process_scope if told is None else told

@@ -288,6 +288,12 @@ class Log:
         if segment is not NOWHERE and self._on_rolled is not None:
             self._on_rolled(segment)
 
+    def open(self) -> None:
+        """Open the first segment before the first frame: it tells others that a process is here."""
+        with self._lock:
+            if self._segment is NOWHERE:
+                self._roll(0)
+
     def roll(self) -> None:
         """End the current segment, so that it can be sealed; the next frame opens another."""
         with self._lock:

@@ -83,6 +83,9 @@ class Journaled(Protocol):
     def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
         """What every process counted."""
 
+    def by_writer(self, experiment_id: str) -> dict[str, tuple[Counts, dict[str, Any]]]:
+        """The name of every process that took part -> (what its frames tell, what it counted beside them)."""
+
 
 @runtime_checkable
 class Followed(Protocol):

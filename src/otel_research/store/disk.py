@@ -357,6 +357,22 @@ class DiskStore(DiskCatalogue):
         written = {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
         return {**written, **self._unwritten_ledgers.get(experiment_id, {})}
 
+    def by_writer(self, experiment_id: str) -> dict[str, tuple[Counts, dict[str, Any]]]:
+        """Every process that took part: what its frames tell, and what it counted beside them."""
+        current = manifest.latest(self.folder(experiment_id) / "manifest")
+        self._tail(experiment_id, current)
+        framed = [(entry.writer, entry.counts) for entry in current.sealed if entry.writer is not None]
+        framed += [
+            (writer, tail.contents.counts)
+            for (owner, writer), (number, tail) in list(self._tails.items())
+            if owner == experiment_id and number == current.number
+        ]
+        told = self.ledgers_by_writer(experiment_id)
+        counts = {writer: Counts() for writer in (*told, *(writer for writer, _ in framed))}
+        for writer, part in framed:
+            counts[writer].add(part)
+        return {writer: (counts[writer], told.get(writer, {})) for writer in sorted(counts)}
+
     # -- the end ------------------------------------------------------------------------
 
     def delete(self, experiment_id: str) -> None:

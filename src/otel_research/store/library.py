@@ -11,7 +11,7 @@ import msgspec
 
 from otel_research.context import environment
 from otel_research.errors import ExperimentRunning, StoreError, UnknownExperiment
-from otel_research.experiments import ExperimentRecord, has_tag
+from otel_research.experiments import EndedBy, ExperimentRecord, has_tag
 from otel_research.store import rows
 from otel_research.store.backlog import key_of
 from otel_research.store.base import Accounts, Catalogue, Journaled, Store
@@ -153,9 +153,11 @@ class Library:
             self._catch_up(record)
             return record
         self.seal(record.id)
-        crashed = msgspec.structs.replace(record, state="stopped", ended_by="crash", stopped_ns=self._last_ns(record))
-        self.catalogue.put_experiment(crashed)
-        return crashed
+        # An experiment without an owner is over when its processes are, which is no crash.
+        ended_by: EndedBy = "user" if record.environment.get("is_shared") else "crash"
+        over = msgspec.structs.replace(record, state="stopped", ended_by=ended_by, stopped_ns=self._last_ns(record))
+        self.catalogue.put_experiment(over)
+        return over
 
     def _is_abandoned(self, record: ExperimentRecord) -> bool:
         """Whether the process that started it is known to be dead (it may not have written a span yet)."""

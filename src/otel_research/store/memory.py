@@ -168,6 +168,13 @@ class MemoryStore:
         """What was counted."""
         return list(self._of(experiment_id).ledgers.values())
 
+    def by_writer(self, experiment_id: str) -> dict[str, tuple[Counts, dict[str, Any]]]:
+        """The one process there is, and what was counted beside it."""
+        held = self._of(experiment_id)
+        mine = {} if held.log is None else {held.log.writer.name: self.counts(experiment_id)[0]}
+        writers = sorted({*mine, *held.ledgers})
+        return {writer: (mine.get(writer, Counts()), held.ledgers.get(writer, {})) for writer in writers}
+
     def delete(self, experiment_id: str) -> None:
         """Forget an experiment's rows."""
         self._held.pop(experiment_id, None)

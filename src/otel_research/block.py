@@ -1,0 +1,122 @@
+"""`experiment`: an experiment scoped to a block or to every call of a function."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from opentelemetry import context as otel_context
+
+from otel_research import context, lifecycle
+from otel_research.handle import Experiment
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class experiment:
+    """An experiment scoped to a block or a function; takes what `start_experiment` takes.
+
+    As a context manager (`with` or `async with`) it gives the `Experiment`; as a decorator of a
+    function (sync, async or a generator of either kind) every call is an experiment of its own.
+    It is stopped at the end.
+    """
+
+    def __init__(self, name: str, **declarations: Any) -> None:
+        self._arguments = lifecycle.arguments_of(name, **declarations)
+        # What is open, so that one object may be entered again, also by another thread or task meanwhile.
+        self._entered: list[tuple[Experiment, object]] = []
+
+    def __enter__(self) -> Experiment:
+        begun = lifecycle.begin(dict(self._arguments))
+        token = otel_context.attach(context.with_scope(context.scope_of(begun.record, "context")))
+        self._entered.append((begun, token))
+        return begun
+
+    def __exit__(self, *exc_info: object) -> None:
+        lifecycle.let_go(self._left())
+
+    async def __aenter__(self) -> Experiment:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        begun = self._left()
+        if _is_in_asyncio():
+            # In a thread: spans of other tasks can end only while the loop runs.
+            await asyncio.to_thread(lifecycle.let_go, begun)
+        else:
+            lifecycle.let_go(begun)
+
+    def _left(self) -> Experiment:
+        """The experiment that this thread or task entered last."""
+        here = context.context_scope()
+        mine = [entry for entry in self._entered if here is not None and entry[0].id == here.experiment_id]
+        entry = (mine or self._entered)[-1]
+        self._entered.remove(entry)
+        otel_context.detach(cast(Any, entry[1]))
+        return entry[0]
+
+    def __call__(self, function: Function) -> Function:
+        """Every call of the function is an experiment of its own."""
+        name, declarations = self._arguments["name"], {k: v for k, v in self._arguments.items() if k != "name"}
+
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with experiment(name, **declarations):
+                return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            async with experiment(name, **declarations):
+                return await function(*args, **kwargs)
+
+        @functools.wraps(function)
+        def run_generator(*args: Any, **kwargs: Any) -> Any:
+            apart, block = context.Apart(), experiment(name, **declarations)
+            apart.run(block.__enter__)
+            try:
+                return (yield from apart.driven(function(*args, **kwargs)))
+            finally:
+                apart.run(block.__exit__)
+
+        @functools.wraps(function)
+        async def run_async_generator(*args: Any, **kwargs: Any) -> Any:
+            apart, block = context.Apart(), experiment(name, **declarations)
+            apart.run(block.__enter__)
+            generator = function(*args, **kwargs)
+            step = generator.__anext__()
+            try:
+                while True:
+                    produced = await apart.awaited(step)
+                    try:
+                        step = generator.asend((yield produced))
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:
+                        step = generator.athrow(error)
+            except StopAsyncIteration:
+                return
+            finally:
+                await apart.awaited(generator.aclose())
+                await apart.awaited(block.__aexit__())
+
+        kinds = (
+            (inspect.isasyncgenfunction, run_async_generator),
+            (inspect.isgeneratorfunction, run_generator),
+            (inspect.iscoroutinefunction, run_async),
+        )
+        called = getattr(function, "__call__", function)  # noqa: B004 - an object's own, which may be async
+        for is_kind, wrapper in kinds:
+            if is_kind(function) or is_kind(called):
+                return cast(Function, wrapper)
+        return cast(Function, run)
+
+
+def _is_in_asyncio() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
