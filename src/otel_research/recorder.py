@@ -7,11 +7,11 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_research.capture import attach, forward, logs, meters, registry
+from otel_research.capture import attach, baggage, forward, logs, meters, registry, threads
 from otel_research.capture.caretaker import Caretaker
 from otel_research.capture.content import Policy
 from otel_research.capture.experiment import ExperimentCapture
@@ -53,6 +53,8 @@ class Recorder:
         self.provider = attach.build_provider() if found is None else found
         attach.attach(self.provider, self, forward=forwarding, forward_all=settings.forward_all)
         logs.attach(self)
+        baggage.attach(settings.baggage)
+        threads.attach(settings.threads)
         meters.export(_ledger_of_current)
         _on_fork(self)
 
@@ -124,6 +126,7 @@ class Recorder:
             spill=self._spill_of(library, record.id),
             **rules,
         )
+        capture.name = record.name
         capture.log.introduce(record.name, tuple(record.tags))
         return capture
 
@@ -195,6 +198,8 @@ class Recorder:
     def _detach(self) -> None:
         attach.detach(self.provider)
         logs.detach(self)
+        baggage.detach()
+        threads.detach()
 
     def after_fork(self) -> None:
         """In the child: own lock, own thread, own segments, own counts."""
@@ -221,6 +226,8 @@ def configure(
     content: Policy | None = None,
     spill: str | Path | None = None,
     backlog: int | str | None = None,
+    baggage: Sequence[str] = (),
+    threads: bool = False,
 ) -> Recorder:
     """Set up capture for this process; see the parameters for what each answers.
 
@@ -237,6 +244,11 @@ def configure(
         spill: a folder, on another disk, where spans go under overload="spill" while there is no room.
         backlog: bytes ("2GiB") that an experiment's local journal may hold while a store elsewhere takes no
             spans; at the limit `overload` decides. Default: what the disk holds.
+        baggage: hosts ("api.internal", "localhost:8000", ".internal") whose requests say, as random ids, which
+            experiment and trial they belong to, and from whose like such ids are taken; default: none, ever.
+        threads: carry the experiment, arm and trial of here into threads and executors that are started
+            here (patches `Thread.start` and `ThreadPoolExecutor.submit`); without it a thread falls back
+            on the process-wide experiment.
 
     Again with the same arguments it changes nothing; with others it is an error until `close()`.
 
@@ -245,7 +257,9 @@ def configure(
         StoreError: the store cannot be opened.
     """
     global _current
-    settings = settings_from(store, provider, forward, forward_all, overload, fsync, starts, content, spill, backlog)
+    settings = settings_from(
+        store, provider, forward, forward_all, overload, fsync, starts, content, spill, backlog, baggage, threads
+    )
     with _configuring:
         if _current is not None and not _current.is_closed:
             if _current.settings.is_same(settings):

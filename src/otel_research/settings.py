@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from otel_research.capture import forward
+from otel_research.capture.baggage import check_hosts
 from otel_research.capture.caretaker import FSYNC_SECONDS
 from otel_research.capture.content import Policy, check_policy
 from otel_research.capture.room import Overload, check_overload
@@ -32,13 +34,15 @@ class Settings:
     content: Policy
     spill: str | None
     backlog: int | None
+    baggage: tuple[str, ...] = ()
+    threads: bool = False
     is_disabled: bool = False
 
     def is_same(self, other: Settings) -> bool:
         """Whether the other settings ask for the same recorder."""
         return (
             same_store(self.store, other.store)
-            and self.is_disabled == other.is_disabled
+            and (self.baggage, self.threads, self.is_disabled) == (other.baggage, other.threads, other.is_disabled)
             and self.provider is other.provider
             and forward.same(self.forward, other.forward)
             and (self.forward_all, self.overload, self.fsync, self.starts, self.spill, self.backlog)
@@ -63,6 +67,8 @@ def settings_from(
     content: Policy | None,
     spill: str | Path | None = None,
     backlog: int | str | None = None,
+    baggage: Sequence[str] = (),
+    threads: bool = False,
 ) -> Settings:
     """The settings, checked; raises `ConfigurationError` naming what is wrong."""
     said = environment()
@@ -70,7 +76,7 @@ def settings_from(
     fsync = fsync or said.get("fsync") or "1s"
     if fsync not in FSYNC_SECONDS:
         raise ConfigurationError(f"fsync={fsync!r} is not a policy: use one of {', '.join(FSYNC_SECONDS)}.")
-    for name, value in (("forward_all", forward_all), ("starts", starts)):
+    for name, value in (("forward_all", forward_all), ("starts", starts), ("threads", threads)):
         if value is not None and not isinstance(value, bool):
             raise ConfigurationError(f"{name}={value!r} is neither True nor False.")
     if starts is None:
@@ -86,6 +92,8 @@ def settings_from(
         content=check_policy(content if content is not None else said.get("content") or "full"),
         spill=_folder(spill if spill is not None else said.get("spill")),
         backlog=check_limit(backlog if backlog is not None else said.get("backlog")),
+        baggage=check_hosts(baggage),
+        threads=threads,
         is_disabled=flag("disabled", said.get("disabled", "false")),
     )
 

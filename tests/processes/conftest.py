@@ -8,7 +8,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -33,15 +32,6 @@ def call(name="chat", tokens=10, **more):
     with tracer.start_as_current_span(name, attributes={**named, **usage, **more}):
         pass
 """
-
-
-def figures(metrics: Any, path: str = "") -> dict[str, Any]:
-    """Every figure of metrics by its path; floats to 12 digits, because a float sum depends on the order of its rows."""
-    if isinstance(metrics, dict):
-        return {key: value for name in metrics for key, value in figures(metrics[name], f"{path}.{name}").items()}
-    if isinstance(metrics, (list, tuple)):
-        return {key: value for n, item in enumerate(metrics) for key, value in figures(item, f"{path}[{n}]").items()}
-    return {path: float(f"{metrics:.12g}") if isinstance(metrics, float) else metrics}
 
 
 Started = Callable[..., subprocess.Popen[str]]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from figures import figures
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_research as otr
-from conftest import figures
 from otel_research.store.library import Library
 
 Run = Callable[..., str]

@@ -47,6 +47,7 @@ class ExperimentCapture:
         spill: Callable[[], Log] | None = None,
     ) -> None:
         self.experiment_id = experiment_id
+        self.name = ""
         self.log = log
         self.tally = Tally()
         self.room = Room(log, overload, spill=spill)

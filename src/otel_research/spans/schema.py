@@ -38,7 +38,11 @@ RAW: tuple[Column, ...] = (
     Column("repetition", "int", "0-based repetition of the item within its condition"),
     Column("session_id", "text", "session declared by `exp.session`; else null (see CANONICAL session)"),
     Column("factors", "text", "JSON object of factor levels; null where there are none"),
-    Column("experiment_source", "text", '"context" | "parent" | "baggage" | "process" | "environment" | "attributes"'),
+    Column(
+        "experiment_source",
+        "text",
+        '"context" | "thread" | "parent" | "baggage" | "process" | "environment" | "attributes"',
+    ),
     Column("aside", "text", "name of the `aside` block (evaluation calls); null in the system proper"),
     Column("sample_weight", "float", "1/keep probability; null where a yes/no strategy hides it"),
     Column("trace_id", "text", "32 hex digits"),
