@@ -101,10 +101,7 @@ class Recorder:
     ) -> ExperimentCapture:
         """Take spans of an experiment from now on; as a guest, until the one who began it stops it."""
         logs.attach(self)  # the program may have set its LoggerProvider since `configure()`
-        capture = self._made_capture(record, library, rules, content)
-        if is_guest:
-            # Seen from now on: an experiment lives as long as one of its processes.
-            capture.log.open()
+        capture = self._made_capture(record, library, rules, content, is_guest=is_guest)
         with self._lock:
             self.captures = {**self.captures, record.id: capture}
             registry.running[record.id] = capture
@@ -112,7 +109,13 @@ class Recorder:
         return capture
 
     def _made_capture(
-        self, record: ExperimentRecord, library: Library, rules: dict[str, Any], content: Policy | None
+        self,
+        record: ExperimentRecord,
+        library: Library,
+        rules: dict[str, Any],
+        content: Policy | None,
+        *,
+        is_guest: bool = False,
     ) -> ExperimentCapture:
         settings = self.settings
         capture = ExperimentCapture(
@@ -127,7 +130,8 @@ class Recorder:
             **rules,
         )
         capture.name = record.name
-        capture.log.introduce(record.name, tuple(record.tags))
+        # A guest is seen from now on: an experiment lives as long as one of its processes.
+        capture.log.introduce(record.name, tuple(record.tags), is_guest=is_guest)
         return capture
 
     def _spill_of(self, library: Library, experiment_id: str) -> Callable[[], Log] | None:

@@ -172,10 +172,12 @@ class Log:
                 for payload in fresh:
                     self._put_definition(payload)
 
-    def introduce(self, name: str, tags: tuple[str, ...]) -> None:
-        """Before the first frame: whose spans these are. Every segment begins with it."""
+    def introduce(self, name: str, tags: tuple[str, ...], *, is_guest: bool = False) -> None:
+        """Before the first frame: whose spans these are. Every segment begins with it; a guest's is opened now."""
         with self._lock:
             self.numbers.define(self, "experiment", name, None, list(tags))
+            if is_guest:
+                self._roll(0)
 
     def number_of(self, subject: Any, what: str, name: str, version: str | None, attributes: Any) -> int:
         """The number that stands for a scope or resource object; defines it on first sight."""
@@ -287,12 +289,6 @@ class Log:
     def _let_go(self, segment: Segment) -> None:
         if segment is not NOWHERE and self._on_rolled is not None:
             self._on_rolled(segment)
-
-    def open(self) -> None:
-        """Open the first segment before the first frame: it tells others that a process is here."""
-        with self._lock:
-            if self._segment is NOWHERE:
-                self._roll(0)
 
     def roll(self) -> None:
         """End the current segment, so that it can be sealed; the next frame opens another."""

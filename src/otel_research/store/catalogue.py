@@ -1,4 +1,4 @@
-"""Experiment records on disk: `<root>/<id>/experiment.json` and `annotations.jsonl`."""
+"""Experiment records on disk: `<root>/<id>/experiment.json`, `annotations.jsonl` and `ledger/`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class DiskCatalogue:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._unwritten_ledgers: dict[str, dict[str, dict[str, Any]]] = {}
 
     def folder(self, experiment_id: str) -> Path:
         """The experiment's folder; the id is checked, because it becomes a path."""
@@ -79,6 +80,29 @@ class DiskCatalogue:
     def annotations(self, experiment_id: str) -> list[dict[str, Any]]:
         """Every annotation, in the order they were made; a torn last line is not one yet."""
         return list(_lines(self.folder(experiment_id) / "annotations.jsonl"))
+
+    # -- ledgers ------------------------------------------------------------------------
+
+    def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
+        """Keep what one process counted beside its frames: losses, late spans, errors.
+
+        What cannot be written (a full disk is what many losses come from) counts here all the same.
+        """
+        self._unwritten_ledgers.setdefault(experiment_id, {})[writer] = counts
+        folder = self.folder(experiment_id) / "ledger"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / f"{writer}.json", msgspec.json.encode(counts))
+        self._unwritten_ledgers[experiment_id].pop(writer, None)
+
+    def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
+        """What every process counted."""
+        return list(self.ledgers_by_writer(experiment_id).values())
+
+    def ledgers_by_writer(self, experiment_id: str) -> dict[str, dict[str, Any]]:
+        """writer -> what it counted."""
+        paths = sorted((self.folder(experiment_id) / "ledger").glob("*.json"))
+        written = {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
+        return {**written, **self._unwritten_ledgers.get(experiment_id, {})}
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -28,8 +28,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from otel_research.errors import StoreClosed, StoreError
 from otel_research.journal.log import Closed, Log
 from otel_research.journal.reader import Counts
@@ -60,7 +58,6 @@ class DiskStore(DiskCatalogue):
         self._reading = threading.Lock()
         self._logs: dict[str, list[Log]] = {}
         self._followers: dict[tuple[str, str], WriterFollower] = {}
-        self._unwritten_ledgers: dict[str, dict[str, dict[str, Any]]] = {}
         self._taken_over: set[str] = set()
         """Writers of segments that were brought here from a second place: complete."""
 
@@ -335,27 +332,6 @@ class DiskStore(DiskCatalogue):
     def is_gone(self, experiment_id: str, writer: Writer) -> bool:
         """Whether a process that recorded the experiment has gone without a word."""
         return presence.is_gone(self.folder(experiment_id), writer)
-
-    def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
-        """Keep what one process counted beside its frames: losses, late spans, errors.
-
-        What cannot be written (a full disk is what many losses come from) counts here all the same.
-        """
-        self._unwritten_ledgers.setdefault(experiment_id, {})[writer] = counts
-        folder = self.folder(experiment_id) / "ledger"
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{writer}.json", msgspec.json.encode(counts))
-        self._unwritten_ledgers[experiment_id].pop(writer, None)
-
-    def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
-        """What every process counted."""
-        return list(self.ledgers_by_writer(experiment_id).values())
-
-    def ledgers_by_writer(self, experiment_id: str) -> dict[str, dict[str, Any]]:
-        """writer -> what it counted."""
-        paths = sorted((self.folder(experiment_id) / "ledger").glob("*.json"))
-        written = {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
-        return {**written, **self._unwritten_ledgers.get(experiment_id, {})}
 
     def by_writer(self, experiment_id: str) -> dict[str, tuple[Counts, dict[str, Any]]]:
         """Every process that took part: what its frames tell, and what it counted beside them."""
