@@ -268,7 +268,7 @@ class DiskStore(DiskCatalogue):
                 tail = self._writer_tail(experiment_id, writer, current)
                 tail.refresh(unsealed)
                 frames.append(tail.ended())
-                if tail.open_count and presence.has_gone(tail.contents.writer, unsealed[-1].path):
+                if tail.open_count and _has_gone(tail, unsealed):
                     frames.append(tail.interrupted())
         frames = [frame for frame in frames if frame.height]
         return pl.concat(frames, rechunk=False) if frames else None
@@ -295,7 +295,9 @@ class DiskStore(DiskCatalogue):
             total.add(tail.contents.counts)
         # What a sealed segment left open is carried on by the writer's next one, where there is one.
         carried = sum(len(current.carried(writer)) for writer in current.writers() - set(tails))
-        return total, carried + sum(tail.open_count for tail in tails.values() if not tail.is_writer_gone)
+        files = segment_files(folder / "journal")
+        lasting = [tail for writer, tail in tails.items() if not _has_gone(tail, files.get(writer))]
+        return total, carried + sum(tail.open_count for tail in lasting)
 
     def counts_by_writer(self, experiment_id: str) -> dict[str, Counts]:
         """writer -> what its frames tell, as far as they have been followed or sealed."""
@@ -373,6 +375,11 @@ class DiskStore(DiskCatalogue):
     def _check_open(self) -> None:
         if self._is_closed:
             raise StoreClosed(f"{self!r} is closed; make a new one or call otel_research.configure() again.")
+
+
+def _has_gone(tail: WriterTail, files: list[SegmentFile] | None) -> bool:
+    """Whether what is open in the tail will never end, because its process has gone."""
+    return files is not None and presence.has_gone(tail.contents.writer, files[-1].path)
 
 
 def _finish(segment: Segment) -> None:
