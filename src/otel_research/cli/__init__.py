@@ -12,14 +12,30 @@ from typing import Any
 
 import click
 
-from otel_research.errors import ResearchError
+from otel_research.errors import NotEnoughData, ResearchError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("demo", "ls", "show", "metrics", "export", "import", "reprice", "doctor", "selftest")
+COMMANDS = (
+    "demo",
+    "ls",
+    "show",
+    "metrics",
+    "compare",
+    "anova",
+    "study",
+    "power",
+    "series",
+    "validate",
+    "export",
+    "import",
+    "reprice",
+    "doctor",
+    "selftest",
+)
 """Each is a module of this folder that holds a click command called `command`; `import_` for a word of Python's."""
 
-WRONG_USE = 2
+WRONG_USE, INCONCLUSIVE = 2, 3
 
 
 class Commands(click.Group):
@@ -44,7 +60,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ResearchError as error:
             click.echo(f"otel-research: {error}", err=True)
-            ctx.exit(WRONG_USE)
+            ctx.exit(INCONCLUSIVE if isinstance(error, NotEnoughData) else WRONG_USE)
 
 
 def _version() -> str:

@@ -12,7 +12,8 @@ import click
 from otel_research.errors import ConfigurationError, UnknownExperiment
 
 if TYPE_CHECKING:
-    from otel_research import Experiment
+    from otel_research import Experiment, Selection
+    from otel_research.analysis.result import Result
     from otel_research.experiments import ExperimentRecord
     from otel_research.store.library import Library
 
@@ -94,6 +95,28 @@ def experiment_of(store: str | None, wanted: str) -> Experiment:
 
     opened = library(store)
     return Experiment(record_of(opened, wanted), opened)
+
+
+def side_of(store: str | None, wanted: str) -> Experiment | Selection:
+    """An experiment, or one condition of it: "ID" or "ID:condition"."""
+    name, colon, condition = wanted.partition(":")
+    if not colon:
+        return experiment_of(store, wanted)
+    opened = experiment_of(store, name)
+    known = sorted(opened.spans().select("condition").drop_nulls().unique().collect()["condition"])
+    if condition not in known:
+        raise ConfigurationError(
+            f"{opened.name!r} has no condition {condition!r}. Its conditions: {', '.join(known) or 'none'}."
+        )
+    return opened.where({"condition": condition})
+
+
+def print_result(result: Result, *, as_json: bool) -> None:
+    """A result as text for people, or as the JSON that reads back."""
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        click.echo(str(result))
 
 
 def described(record: ExperimentRecord) -> dict[str, Any]:
