@@ -9,8 +9,9 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from otel_research.analysis import engine, fingerprint, sections, weighted
+from otel_research.analysis import engine, fingerprint, sections
 from otel_research.analysis.engine import Key
+from otel_research.analysis.stats import survival, weighted
 from otel_research.analysis.units import Tables
 
 _MARKED = ("start_ns", "latency_ms", "weight", "is_failed", "cost_nano_usd", "input_tokens", "output_tokens")
@@ -98,7 +99,8 @@ def _one_by_one(rows: pl.DataFrame, column: str, cut: int) -> dict[str, Any]:
     numbers = weighted.describe(values, weights, engine.QUANTILES)
     if cut:
         probs = engine.QUANTILES | {"q1": 0.25, "q3": 0.75}
-        numbers |= weighted.kaplan_meier(values, known["is_censored"].to_numpy(), weights, probs)
+        points = survival.kaplan_meier_quantiles(values, ~known["is_censored"].to_numpy(), probs.values(), weights)
+        numbers |= dict(zip(probs, points, strict=True))
     return numbers
 
 

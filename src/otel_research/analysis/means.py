@@ -12,6 +12,7 @@ from otel_research.analysis.plan import Found, Plan, scaled
 from otel_research.analysis.result import Interval
 from otel_research.analysis.stats import clusters, ratios, sequential, tests
 from otel_research.analysis.stats.outcome import Estimate, Outcome
+from otel_research.analysis.stats.weighted import Weighted, mean_error
 from otel_research.errors import NotEnoughData
 
 
@@ -69,13 +70,8 @@ def _arm_mean(values: Floats, sample: Sample, *, is_clustered: bool) -> tuple[fl
     if is_clustered and sample.is_even:
         own = clusters.clustered_mean(values, sample.items)  # type: ignore[arg-type]
         return own.mean, own.se_cr2, own.df_cr2
-    from otel_research.analysis.uncertainty import Values, mean_error
-
     codes = np.searchsorted(sample.distinct, sample.items) if is_clustered and sample.items is not None else None
-    try:
-        error, df = mean_error(Values(values, sample.weights, codes, sample.is_censored))
-    except ValueError as exc:
-        raise NotEnoughData(f"{exc}.") from exc
+    error, df = mean_error(Weighted(values, sample.weights, codes, sample.is_censored))
     return float(np.average(values, weights=sample.weights)), error, df
 
 

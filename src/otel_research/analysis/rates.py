@@ -14,6 +14,8 @@ from otel_research.analysis.plan import Found, Plan, scaled, turned
 from otel_research.analysis.result import Interval
 from otel_research.analysis.stats import effects, power, proportions
 from otel_research.analysis.stats.outcome import Estimate
+from otel_research.analysis.stats.weighted import Weighted, rate_interval
+from otel_research.errors import NotEnoughData
 
 
 def is_binary(a: Sample, b: Sample) -> bool:
@@ -105,18 +107,15 @@ def _table(a: Sample, b: Sample) -> tuple[int, int, int, int]:
 
 def _arms(plan: Plan, a: Sample, b: Sample) -> dict[str, Interval]:
     """Each arm's own interval: Wilson, with the effective n where items repeat."""
-    from otel_research.analysis.uncertainty import Values, effective_n, wilson
-
     made = {}
     for name, sample in (("baseline", a), ("candidate", b)):
         codes = None
         if sample.repeats:
             codes = np.searchsorted(sample.distinct, sample.items).astype(np.intp)  # type: ignore[arg-type]
-        flags = Values(sample.values, sample.weights, codes, sample.is_censored)
-        share = float(np.average(sample.values, weights=sample.weights))
+        flags = Weighted(sample.values, sample.weights, codes, sample.is_censored)
         try:
-            made[name] = wilson(share, effective_n(flags), plan.alpha)
-        except ValueError:
+            made[name] = rate_interval(flags, plan.level)
+        except NotEnoughData:
             continue
     return made
 

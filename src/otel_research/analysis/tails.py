@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from otel_research.analysis import bootstrap, weighted
 from otel_research.analysis.arms import Floats, Sample
 from otel_research.analysis.comparison import Change, Test
 from otel_research.analysis.engine import QUANTILES
 from otel_research.analysis.plan import Found, Plan
 from otel_research.analysis.result import Interval
 from otel_research.analysis.sections import n_required
+from otel_research.analysis.stats import resampling, survival, weighted
 
 
 def quantile_changes(plan: Plan, a: Sample, b: Sample, found: Found, path: str) -> dict[str, Change]:
@@ -38,7 +38,7 @@ def quantile_changes(plan: Plan, a: Sample, b: Sample, found: Found, path: str) 
 def point(sample: Sample, p: float) -> float | None:
     """One quantile: Kaplan-Meier under censoring, weighted under unequal weights, else type 7."""
     if sample.is_censored.any():
-        return weighted.kaplan_meier(sample.values, sample.is_censored, sample.weights, {"q": p})["q"]
+        return survival.kaplan_meier_quantiles(sample.values, ~sample.is_censored, [p], sample.weights)[0]
     if not sample.is_even:
         order = sample.by_value
         return weighted.quantiles(sample.values[order], sample.weights[order], [p])[0]
@@ -49,19 +49,19 @@ def joint_draws(a: Sample, b: Sample, p: float, seed: int, *, is_clustered: bool
     """Bootstrap draws of one quantile in both arms; shared items are drawn together."""
     if not is_clustered or a.items is None or b.items is None:
         first, second = np.random.default_rng(seed), np.random.default_rng(seed + 7919)
-        return bootstrap.draws(a.values[a.by_value], p, first), bootstrap.draws(b.values[b.by_value], p, second)
+        return resampling.draws(a.values[a.by_value], p, first), resampling.draws(b.values[b.by_value], p, second)
     groups = int(max(a.items.max(), b.items.max())) + 1
     coded = [
         (sample.values[sample.by_value], sample.items[sample.by_value]) for sample in (a, b) if sample.items is not None
     ]
-    if groups > bootstrap.MANY_CLUSTERS:
+    if groups > resampling.MANY_CLUSTERS:
         codes, rng = [items for _, items in coded], np.random.default_rng(seed)
-        shares = bootstrap.joint_shares(codes, p, groups, rng, bootstrap.CLUSTER_RESAMPLES)
-        x, y = (bootstrap.read_off(values, share) for (values, _), share in zip(coded, shares, strict=True))
+        shares = resampling.joint_shares(codes, p, groups, rng, resampling.CLUSTER_RESAMPLES)
+        x, y = (resampling.read_off(values, share) for (values, _), share in zip(coded, shares, strict=True))
         return x, y
     # Generators of one seed draw the same items for both arms.
     x, y = (
-        bootstrap.clustered_draws(values, items, p, np.random.default_rng(seed), groups=groups)
+        resampling.clustered_draws(values, items, p, np.random.default_rng(seed), groups=groups)
         for values, items in coded
     )
     usable = np.isfinite(x) & np.isfinite(y)
@@ -72,7 +72,7 @@ def effective_n(sample: Sample, p: float) -> float:
     """Independent units that would place the quantile as well."""
     if sample.items is None or not sample.repeats:
         return float(sample.n)
-    return bootstrap.effective_n(sample.items[sample.by_value], p)
+    return resampling.effective_n(sample.items[sample.by_value], p)
 
 
 def _too_few(a: Sample, b: Sample, p: float) -> str | None:
@@ -107,7 +107,7 @@ def quantile(
         return change, percent, None, Test(name=name, method=name)
     x, y = joint_draws(a, b, p, plan.seed, is_clustered=plan.design != "independent")
     found.n_resamples = int(x.size)
-    low, high = bootstrap.interval(100 * (y / x - 1), plan.alpha)
+    low, high = resampling.interval(100 * (y / x - 1), plan.alpha)
     ci = Interval(low=low, high=high, level=plan.level, method=name)
     # Twice the smaller tail of the draws around "no difference", with the +1 that keeps p above 0.
     tail = min(int((y <= x).sum()), int((y >= x).sum()))
@@ -122,6 +122,6 @@ def _quantile_ci(plan: Plan, a: Sample, b: Sample, p: float, seed: int, found: F
     if not x.size:
         return {}
     found.n_resamples = int(x.size)
-    low, high = bootstrap.interval(y - x, plan.alpha)
-    method = bootstrap.ORDER_METHOD if plan.design == "independent" else bootstrap.CLUSTER_METHOD
+    low, high = resampling.interval(y - x, plan.alpha)
+    method = resampling.ORDER_METHOD if plan.design == "independent" else resampling.CLUSTER_METHOD
     return {"difference": Interval(low=low, high=high, level=plan.level, method=method)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from reference_kinds import KINDS, Case, cases
+from reference import KINDS, Case, cases
 
 MOST = 15.0
 """Certified values have 15 digits, so no more can be shown to be right."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from reference_kinds import KINDS, Case, at, cases, leaves
+from reference import KINDS, Case, at, cases, leaves
 
 CASES = cases()
 

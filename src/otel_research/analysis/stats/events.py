@@ -64,14 +64,18 @@ def mtbf(total: float, failures: int, confidence: float = 0.95, one_sided: bool 
     from T / -ln(alpha) upwards.
     """
     _exposed(failures, total)
+    interval = between_failures(total, failures, confidence, one_sided)
+    return BetweenFailures(total / failures if failures else None, int(failures), interval, interval.method)
+
+
+def between_failures(total: float, failures: float, confidence: float = 0.95, one_sided: bool = False) -> Interval:
+    """The interval of `mtbf`; total and failures may be effective numbers (under weights or clusters)."""
     alpha = 1 - confidence_level(confidence)
     method = by("exact Poisson, NIST e-Handbook 8.4.5.1, scipy.stats.chi2")
-    value = total / failures if failures else None
-    if value is None or one_sided:
-        low = total / _garwood(failures, alpha)[1]
-        return BetweenFailures(value, int(failures), between(low, None, confidence, method), method)
+    if not failures or one_sided:
+        return between(total / _garwood(failures, alpha)[1], None, confidence, method)
     fewest, most = _garwood(failures, alpha / 2)
-    return BetweenFailures(value, int(failures), between(total / most, total / fewest, confidence, method), method)
+    return between(total / most, total / fewest, confidence, method)
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -100,7 +104,7 @@ def mean_pass_at_k(trials: Sequence[tuple[int, int]], k: int, confidence: float 
                     between(low, high, confidence, method), len(rates), method)  # fmt: skip
 
 
-def _garwood(events: int, tail: float) -> tuple[float, float]:
+def _garwood(events: float, tail: float) -> tuple[float, float]:
     from scipy import stats
 
     low = float(stats.chi2.ppf(tail, 2 * events)) / 2 if events else 0.0

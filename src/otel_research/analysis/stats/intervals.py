@@ -1,6 +1,6 @@
 """Intervals without a formula: the percentile bootstrap of independent values.
 
-Quantiles are drawn as `analysis.bootstrap` draws them for results (by order statistics, exact in law);
+Quantiles are drawn as `resampling` draws them for results (by order statistics, exact in law);
 any other statistic is resampled by scipy. scipy's default, BCa, covers less than the percentile method
 for skewed means and tails, so it is overridden.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from otel_research.analysis import bootstrap as resampling
+from otel_research.analysis.stats import resampling
 from otel_research.analysis.stats.describe import quantiles
 from otel_research.analysis.stats.outcome import Estimate, between, by, own
 from otel_research.analysis.stats.sample import Floats, confidence_level, finite, quiet, sample

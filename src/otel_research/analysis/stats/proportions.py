@@ -31,7 +31,18 @@ class McNemar:
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's (1927) score interval of a proportion; never of width 0, never outside [0, 1]."""
-    return _from_binomtest(successes, n, confidence, "wilson")
+    _one(successes, n)
+    return wilson_share(successes / n, n, confidence)
+
+
+def wilson_share(share: float, n: float, confidence: float = 0.95) -> Interval:
+    """The same from a share and an n that may be an effective one (which scipy's does not take)."""
+    z = z_of(confidence)
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low = 0.0 if share == 0 else max(0.0, middle - half)
+    high = 1.0 if share == 1 else min(1.0, middle + half)
+    return between(low, high, confidence, own("Wilson 1927"))
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Interval:

@@ -26,8 +26,7 @@ def kaplan_meier_quantile(times: ArrayLike, is_event: ArrayLike, p: float, confi
     reach is None.
     """
     array, observed = _checked(times, is_event)
-    curve = _curve(array, observed)
-    value = _first_at(curve.quantiles, curve.probabilities, 1 - p)
+    value = _first_at(*_survival(array, observed), 1 - p)
     if value is None:
         raise NotEnoughData(
             f"{int((~observed).sum())} of {array.size} times are censored, so the {p:g} quantile lies above the last "
@@ -35,16 +34,19 @@ def kaplan_meier_quantile(times: ArrayLike, is_event: ArrayLike, p: float, confi
         )
     method = by("Kaplan-Meier, scipy.stats.ecdf")
     with quiet():
-        band = curve.confidence_interval(confidence_level(confidence), method="log-log")
+        band = _curve(array, observed).confidence_interval(confidence_level(confidence), method="log-log")
     low = _first_at(band.low.quantiles, _filled(band.low.probabilities), 1 - p)
     high = _first_at(band.high.quantiles, _filled(band.high.probabilities), 1 - p)
     return Estimate(value, None, between(low, high, confidence, method), array.size, method)
 
 
-def kaplan_meier_quantiles(times: ArrayLike, is_event: ArrayLike, probs: Iterable[float]) -> list[float | None]:
-    """Several quantiles at once; None where the data do not reach."""
-    curve = _curve(*_checked(times, is_event))
-    return [_first_at(curve.quantiles, curve.probabilities, 1 - p) for p in probs]
+def kaplan_meier_quantiles(
+    times: ArrayLike, is_event: ArrayLike, probs: Iterable[float], weights: Floats | None = None
+) -> list[float | None]:
+    """Several quantiles at once, under weights; None where the data do not reach."""
+    array, observed = _checked(times, is_event)
+    steps, survival = _survival(array, observed, weights)
+    return [_first_at(steps, survival, 1 - p) for p in probs]
 
 
 def log_rank(times_a: ArrayLike, is_event_a: ArrayLike, times_b: ArrayLike, is_event_b: ArrayLike) -> Outcome:
@@ -58,6 +60,18 @@ def log_rank(times_a: ArrayLike, is_event_a: ArrayLike, times_b: ArrayLike, is_e
         result = stats.logrank(_censored(*a), _censored(*b))
     z = finite(result.statistic, "the log-rank statistic")
     return Outcome(z * z, finite(result.pvalue, "the p-value"), 1.0, None, None, by("scipy.stats.logrank"))
+
+
+def _survival(times: Floats, observed: NDArray[np.bool_], weights: Floats | None = None) -> tuple[Floats, Floats]:
+    """Times and the Kaplan-Meier curve from each on; a row counts as often as its weight says."""
+    # At equal times events come before censorings: a call that ended at t had not been cut off at t.
+    order = np.lexsort((~observed, times))
+    x, event = times[order], observed[order]
+    w = np.ones(x.size) if weights is None else weights[order]
+    at_risk = np.cumsum(w[::-1])[::-1]
+    steps, first = np.unique(x, return_index=True)
+    deaths = np.add.reduceat(np.where(event, w, 0.0), first)
+    return steps, np.asarray(np.cumprod(1.0 - deaths / at_risk[first]), dtype=np.float64)
 
 
 def _curve(times: Floats, observed: NDArray[np.bool_]) -> Any:
