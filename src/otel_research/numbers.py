@@ -149,7 +149,9 @@ def anova(data: Any, response: str | None = None, factors: str | Sequence[str] |
     """
     from otel_research.analysis.anova import anova as calculate
 
-    return calculate(_sides(data), response, factors, **options)
+    # A frame may be a table of observations, not of spans: what it is shows when its columns are looked up.
+    is_frame = type(data).__module__.startswith("polars")
+    return calculate(data if is_frame else _sides(data), response, factors, **options)
 
 
 def study(experiments: Any, **options: Any) -> Study:
