@@ -161,8 +161,7 @@ class Experiment(RunsTrials):
         """Everything inside the block carries this condition (and these factor levels)."""
         scope = self._scope()
         levels = {**dict(scope.factors), **check_factors(factors)}
-        named = scope.having(condition=_named("condition", condition), factors=tuple(levels.items()))
-        with context.entered(named):
+        with context.entered(scope.having(condition=_named("condition", condition), factors=tuple(levels.items()))):
             yield self
 
     @contextmanager
@@ -384,10 +383,9 @@ def _moment(ns: int) -> datetime:
 
 
 def _named(what: str, value: Any) -> str:
-    found = check_label(what, value)
-    if found is None:
+    if value is None:
         raise ConfigurationError(f"{what} is a name, got None.")
-    return found
+    return check_label(what, value) or ""
 
 
 def _excluded(what: Any) -> dict[str, Any]:
