@@ -26,6 +26,8 @@ COMMANDS = (
     "study",
     "power",
     "series",
+    "watch",
+    "serve",
     "validate",
     "export",
     "import",

@@ -1,0 +1,123 @@
+"""What goes on in one experiment, to everybody who watches it: sections once, then only what changed.
+
+One loop per watched experiment asks its worker; every watcher has a queue. A watcher that comes
+later, or again, is first sent what is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from otel_research.dashboard.pool import Pool
+from otel_research.errors import ResearchError
+
+SECTIONS = ("head", "tail", "metrics", "curves", "models", "notes", "environment", "intervals", "quality")
+POLL_SECONDS = 1.0
+FULL_SECONDS = 5.0
+"""Between two computations of everything while an experiment runs."""
+SHARE = 0.25
+"""Of one core at most: what takes 5 s is computed every 20 s."""
+WAITING = 200
+"""Events that wait for a slow watcher; beyond that it is sent everything anew."""
+
+Event = tuple[str, bytes]
+
+
+class Broadcast:
+    """One experiment's events. `subscribe` starts the loop; the last one to leave ends it."""
+
+    def __init__(self, pool: Pool, experiment_id: str) -> None:
+        self._pool = pool
+        self._id = experiment_id
+        self._known: dict[str, bytes] = {}
+        self._watchers: set[asyncio.Queue[Event | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def subscribe(self) -> asyncio.Queue[Event | None]:
+        """A queue of events, which begins with all that is known; None means: connect again."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(WAITING)
+        for name, data in self._known.items():
+            queue.put_nowait((name, data))
+        self._watchers.add(queue)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return queue
+
+    def leave(self, queue: asyncio.Queue[Event | None]) -> None:
+        """Nobody reads this queue any more."""
+        self._watchers.discard(queue)
+
+    def close(self) -> None:
+        """End the loop."""
+        if self._task is not None:
+            self._task.cancel()
+
+    # -- the loop -----------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            is_running = await self._refresh()
+            full_at = time.monotonic()
+            pause = FULL_SECONDS
+            while self._watchers:
+                await asyncio.sleep(POLL_SECONDS)
+                if not is_running:
+                    is_running = await self._has_resumed()
+                    continue
+                await self._poll()
+                if time.monotonic() - full_at >= pause:
+                    begun = time.monotonic()
+                    is_running = await self._refresh()
+                    full_at = time.monotonic()
+                    pause = max(FULL_SECONDS, (full_at - begun) / SHARE)
+        except ResearchError as error:
+            self._send("problem", {"text": str(error)})
+        finally:
+            self._known = {name: data for name, data in self._known.items() if name.startswith("section")}
+
+    async def _refresh(self) -> bool:
+        """Compute every section again; whether the experiment still runs."""
+        is_running = False
+        for number, name in enumerate(SECTIONS):
+            if not self._watchers:
+                break
+            try:
+                data = await self._pool.ask(self._id, "section", experiment=self._id, name=name, fresh=number == 0)
+            except ResearchError as error:
+                data = {"problem": str(error)}
+            if name == "head" and "experiment" in data:
+                is_running = data["experiment"]["state"] == "running"
+            self._send(f"section:{name}", data)
+            if name == "metrics" and "all" in data:
+                self._send("full_metrics", data["all"])
+        if not is_running:
+            await self._pool.ask(self._id, "forget", experiment=self._id)
+        return is_running
+
+    async def _poll(self) -> None:
+        for name, data in await self._pool.ask(self._id, "news", experiment=self._id):
+            self._send(name, data)
+
+    async def _has_resumed(self) -> bool:
+        return False
+
+    def _send(self, name: str, data: Any) -> None:
+        encoded = msgspec.json.encode(data)
+        is_section = name.startswith("section:")
+        if is_section and self._known.get(name) == encoded:
+            return
+        if is_section or name == "metrics_update":
+            self._known[name] = encoded
+        for queue in list(self._watchers):
+            try:
+                queue.put_nowait((name, encoded))
+            except asyncio.QueueFull:
+                # Too slow: it starts over with what is known, rather than with a gap that nobody sees.
+                self._watchers.discard(queue)
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(None)

@@ -1,0 +1,91 @@
+"""The server: loopback by default, its token in the address it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from otel_research.errors import ConfigurationError, MissingExtra
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+class Serving:
+    """A dashboard on a socket of its own. `url` holds the token."""
+
+    def __init__(self, store: str | None, host: str = "127.0.0.1", port: int = 8765, token: str | None = None) -> None:
+        try:
+            import uvicorn
+        except ImportError:
+            raise MissingExtra("uvicorn", "serve") from None
+        from otel_research.dashboard.app import Dashboard
+        from otel_research.dashboard.guard import Guard, saved_token
+
+        self._socket = _bound(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self.token = token or saved_token()
+        self.dashboard = Dashboard(store)
+        hosts = LOOPBACK if host in ("127.0.0.1", "::1", "localhost") else (*LOOPBACK, _bracketed(host))
+        guarded = Guard(self.dashboard, token=self.token, hosts=hosts, port=self.port)
+        config = uvicorn.Config(
+            guarded, log_level="warning", access_log=False, ws="none", server_header=False, date_header=False,
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else _bracketed(host)
+        self.address = f"http://{shown}:{self.port}/"
+        self.url = f"{self.address}?token={self.token}"
+
+    async def run(self, on_ready: Callable[[], Awaitable[None] | None] = lambda: None) -> None:
+        """Serve until stopped; `on_ready` is called as soon as requests are answered."""
+        serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(0.005)
+        if self._server.started:
+            said = on_ready()
+            if said is not None:
+                await said
+        await serving
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._server.should_exit = True
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except (OSError, OverflowError) as error:
+        bound.close()
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port}: {why}. Choose another with --port, or --port 0 for any that is free."
+        ) from error
+    return bound
+
+
+def run(parts: list[Callable[[], Awaitable[Any]]]) -> None:
+    """Run the parts of a server together until one ends or the user interrupts."""
+
+    async def together() -> None:
+        tasks = [asyncio.ensure_future(part()) for part in parts]
+        _, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            if not task.cancelled() and task.exception() is not None:
+                raise task.exception()  # type: ignore[misc]
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(together())

@@ -1,0 +1,106 @@
+"""The process that computes: it has Polars, the server has not.
+
+Reads one JSON line per question from standard input and answers each with one line on standard
+output; ends when its input ends. The server starts it when somebody looks and lets it go again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import msgspec
+
+from otel_research.errors import ResearchError
+from otel_research.experiments import check_id
+from otel_research.handle import Experiment
+from otel_research.store.library import Library
+
+
+class Desk:
+    """Answers questions about one store."""
+
+    def __init__(self, store: str) -> None:
+        self.library = Library(store)
+        self._views: dict[str, Any] = {}
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        """The experiment as it is now, without mending anything: we only look."""
+        record = self.library.catalogue.get_experiment(check_id(experiment_id))
+        return Experiment(record, self.library)
+
+    def section(self, experiment: str, name: str, fresh: bool = False) -> Any:
+        """A section of an experiment; `fresh` reads the rows again."""
+        from otel_research.dashboard.overview import View
+
+        view = self._views.get(experiment)
+        if view is None or fresh:
+            view = self._views[experiment] = View(self.experiment(experiment))
+        return view.section(name)
+
+    def forget(self, experiment: str) -> None:
+        """Let an experiment's rows go."""
+        self._views.pop(experiment, None)
+
+    def cost(self, experiment: str) -> Any:
+        """Total cost, for the list."""
+        found = self.experiment(experiment).metrics(ci=False, toggles=_ONLY_COST)
+        return {"total_usd": found.cost.total_usd, "unpriced": found.cost.unpriced, "n": found.n}
+
+    def trace(self, experiment: str, trace: str) -> Any:
+        """One trace."""
+        from otel_research.dashboard.spans import trace as of_trace
+
+        return of_trace(self.experiment(experiment), trace)
+
+    def compare(self, baseline: str, candidates: list[str]) -> Any:
+        """A comparison."""
+        from otel_research.dashboard.comparing import comparison
+
+        return comparison(self.experiment, baseline, candidates)
+
+    def study(self, name: str) -> Any:
+        """A study."""
+        from otel_research.dashboard.comparing import study
+
+        return study(self.library, self.experiment, name)
+
+    def export(self, experiment: str, format: str, path: str) -> Any:
+        """The spans as a file."""
+        return str(self.experiment(experiment).export(format, path))
+
+
+_ONLY_COST = {"latency": False, "ttft": False, "tokens": False, "custom": False}
+
+
+def serve(desk: Desk, questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the input ends."""
+    for line in questions:
+        asked = msgspec.json.decode(line)
+        method: Callable[..., Any] = getattr(desk, asked["ask"])
+        answer: dict[str, Any] = {"number": asked["number"]}
+        try:
+            answer["answer"] = method(**asked.get("with", {}))
+        except ResearchError as error:
+            answer["error"] = str(error)
+        except Exception as error:
+            answer["error"] = f"{type(error).__name__}: {error}"
+            answer["is_ours"] = True
+        answers.write(msgspec.json.encode(answer) + b"\n")
+        answers.flush()
+
+
+def main() -> None:
+    """`python -m otel_research.dashboard.worker`, with the store in OTEL_RESEARCH_STORE."""
+    # Whatever prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        serve(Desk(os.environ["OTEL_RESEARCH_STORE"]), sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
