@@ -12,7 +12,7 @@ Analyses, formats and reports are imported when first used.
 
 from __future__ import annotations
 
-from otel_research import errors, patterns
+from otel_research import alerts, errors, patterns
 from otel_research.block import experiment
 from otel_research.capture.exporter import ExperimentExporter
 from otel_research.capture.forward import SampledOnly
@@ -101,6 +101,7 @@ __all__ = [
     "Trials",
     "UnknownExperiment",
     "__version__",
+    "alerts",
     "anova",
     "calculate_metrics",
     "carry",

@@ -103,6 +103,20 @@ def checked_calculators(given: Any) -> tuple[Any, ...]:
     return calculators
 
 
+def checked_alerts(given: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """(rules, sinks) of what was given as `alerts`; nothing is imported where nothing was."""
+    if not given:
+        return (), ()
+    from otel_research.alerts import rules, sinks
+
+    several = (given,) if isinstance(given, rules.Rule) else tuple(given)
+    found = tuple(one for one in several if isinstance(one, rules.Rule))
+    others = sinks.checked(one for one in several if not isinstance(one, rules.Rule))
+    if others and not found:
+        raise ConfigurationError("alerts= has sinks but no rule: add one, for example alerts.Budget(5.00).")
+    return found, others
+
+
 def _text(what: str, value: Any) -> str | None:
     if value is None:
         return None

@@ -33,6 +33,7 @@ from otel_research.runner.running import RunsTrials
 from otel_research.spans.ordered import in_order
 from otel_research.store.library import Library
 from otel_research.trial import Trial, item_text, repetition_number
+from otel_research.watched import Watchable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +57,7 @@ _OWN_ID = r'"experiment\.id":"[0-9a-f]*",?'
 _logger = logging.getLogger("otel_research")
 
 
-class Experiment(RunsTrials):
+class Experiment(Watchable, RunsTrials):
     """One experiment: its record, its spans, and, in the process that runs it, its recording.
 
     The attributes of its record (`id`, `name`, `hypothesis`, `condition`, `tags`, `state`,
@@ -347,6 +348,7 @@ class Experiment(RunsTrials):
 
     def _sealed(self, *, stopped_ns: int) -> None:
         """Seal what is stored and set the record's last state; `lifecycle.stop_experiment` calls it."""
+        self._look_once_more()
         # First, because it gives back what the open segment had taken in advance: the rest may need the room.
         self.library.seal(self.id)
         self._save_ledger()
@@ -361,6 +363,7 @@ class Experiment(RunsTrials):
                 raise
             # The spans are safe in the local journal; a store that is down must not end the program.
             _logger.warning("otel_research: the store cannot be read now, so %r has no content hash: %s", self, error)
+        self._end_watch("stopped")
 
 
 def content_hash(rows: pl.LazyFrame) -> str:

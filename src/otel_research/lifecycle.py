@@ -13,7 +13,7 @@ import msgspec
 
 from otel_research import context, recorder
 from otel_research.capture import registry
-from otel_research.declare import checked_calculators, declared, resumed
+from otel_research.declare import checked_alerts, checked_calculators, declared, resumed
 from otel_research.environment import captured
 from otel_research.errors import ConfigurationError, ExperimentRunning, ExperimentStopped, StoreError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, State, check_id
@@ -54,6 +54,7 @@ def start_experiment(
     event_filter: Callable[[Any], bool] | None = None,
     sampling_rate: float | None = None,
     sampling_strategy: Callable[[Any], float | bool] | None = None,
+    alerts: Sequence[Any] = (),
     session_id: str | None = None,
     study: str | None = None,
     factors: Mapping[str, Any] | None = None,
@@ -80,6 +81,7 @@ def start_experiment(
         event_filter: (span) -> bool: which instrumented spans to keep; what it leaves out is counted.
         sampling_rate: 0 < rate <= 1: whole traces are kept, with weight 1/rate.
         sampling_strategy: (span) -> keep probability (weight 1/p) or bool (no weight: results are flagged).
+        alerts: rules of `otel_research.alerts` (and sinks for them), evaluated while it runs.
         session_id: the session of every span.
         study: a name that joins experiments.
         factors: factor levels of every span.
@@ -118,6 +120,7 @@ def begin(arguments: dict[str, Any]) -> Experiment:
     arguments = defaults(arguments)
     store, resume = arguments.pop("store"), arguments.pop("resume")
     calculators = checked_calculators(arguments.pop("custom_metrics"))
+    alert_rules, sinks = checked_alerts(arguments.pop("alerts"))
     rules = {name: arguments[name] for name in ("event_filter", "sampling_rate", "sampling_strategy")}
     record = declared(arguments)
     active = recorder.current_or_default()
@@ -132,6 +135,8 @@ def begin(arguments: dict[str, Any]) -> Experiment:
     capture = active.begin(record, library, rules)
     experiment = Experiment(record, library, recorder=active, capture=capture, custom_metrics=calculators)
     _live[record.id] = experiment
+    if alert_rules:
+        experiment.alert(*alert_rules, sinks=sinks)
     return experiment
 
 

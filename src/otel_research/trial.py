@@ -50,6 +50,7 @@ class Trial:
         return self._scope.condition
 
     def __enter__(self) -> Trial:
+        self.experiment._check_budget()
         tracer = self.experiment.tracer
         self.span = tracer.start_span(
             "trial", context=with_scope(self._scope), attributes={**self._attributes, "experiment.row": "trial"}

@@ -66,10 +66,9 @@ class Broadcast:
             while self._watchers:
                 await asyncio.sleep(POLL_SECONDS)
                 if not is_running:
-                    is_running = await self._has_resumed()
                     continue
-                await self._poll()
-                if time.monotonic() - full_at >= pause:
+                has_changed = await self._poll()
+                if has_changed or time.monotonic() - full_at >= pause:
                     begun = time.monotonic()
                     is_running = await self._refresh()
                     full_at = time.monotonic()
@@ -98,12 +97,13 @@ class Broadcast:
             await self._pool.ask(self._id, "forget", experiment=self._id)
         return is_running
 
-    async def _poll(self) -> None:
+    async def _poll(self) -> bool:
+        """Tell what is new; whether the experiment has changed its state."""
+        has_changed = False
         for name, data in await self._pool.ask(self._id, "news", experiment=self._id):
             self._send(name, data)
-
-    async def _has_resumed(self) -> bool:
-        return False
+            has_changed = has_changed or name == "state"
+        return has_changed
 
     def _send(self, name: str, data: Any) -> None:
         encoded = msgspec.json.encode(data)

@@ -112,11 +112,15 @@ def environment(view: View) -> dict[str, Any]:
     return dict(view.experiment.record.environment)
 
 
+def alert(note: dict[str, Any]) -> dict[str, Any]:
+    """An alert's annotation with the time at which it happened."""
+    return {**note, "time_ns": note.get("at_ns") or note.get("time_ns")}
+
+
 def notes(view: View) -> dict[str, Any]:
     """Alerts and other annotations, in their order."""
     found = view.experiment.annotations()
-    alerts = [note for note in found if note.get("kind") == "alert"]
-    return {"alerts": alerts, "others": [note for note in found if note.get("kind") not in ("alert", "score")]}
+    return {"alerts": [alert(note) for note in found if note.get("kind") == "alert"], "others": [note for note in found if note.get("kind") not in ("alert", "score")]}
 
 
 def _height(rows: pl.LazyFrame) -> int:

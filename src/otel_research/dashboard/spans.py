@@ -11,6 +11,7 @@ import polars as pl
 from otel_research.capture.content import is_content
 from otel_research.errors import ConfigurationError
 from otel_research.handle import Experiment
+from otel_research.watching.events import LINE, lines
 
 LATEST = 60
 SPANS = 2000
@@ -18,10 +19,6 @@ SPANS = 2000
 TEXT = 200_000
 """Characters of one attribute that are sent; the raw download has all of it."""
 _TRACE = re.compile(r"[0-9a-f]{32}")
-LINE = (
-    "trace_id", "span_id", "name", "condition", "role", "is_call", "status", "error_type", "start_ns", "end_ns",
-    "duration_ms", "request_model", "input_tokens", "output_tokens", "cost_usd",
-)  # fmt: skip
 
 
 def latest(rows: pl.LazyFrame, count: int = LATEST) -> list[dict[str, Any]]:
@@ -31,20 +28,15 @@ def latest(rows: pl.LazyFrame, count: int = LATEST) -> list[dict[str, Any]]:
 
 
 def shown(rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Rows as a list shows them; nanoseconds as text, because JavaScript's numbers end at 2**53."""
-    return [_line(row) for row in rows.select(LINE).to_dicts()]
+    """Rows as a list shows them."""
+    return [in_browser(line) for line in lines(rows)]
 
 
-def _line(row: dict[str, Any]) -> dict[str, Any]:
-    start = row.pop("start_ns")
-    end = row.pop("end_ns")
-    name = row["name"]
-    return {
-        **row,
-        "name": None if name is None else name[:300],
-        "start_ms": None if start is None else start / 1e6,
-        "end_ms": None if end is None else end / 1e6,
-    }
+def in_browser(line: dict[str, Any]) -> dict[str, Any]:
+    """A line with its times in milliseconds: a browser's numbers are exact up to 2**53, nanoseconds are beyond."""
+    start, end = line["start_ns"], line["end_ns"]
+    rest = {name: value for name, value in line.items() if name not in ("start_ns", "end_ns")}
+    return {**rest, "start_ms": None if start is None else start / 1e6, "end_ms": None if end is None else end / 1e6}
 
 
 def trace(experiment: Experiment, trace_id: str) -> dict[str, Any]:
@@ -98,7 +90,7 @@ def _in_tree_order(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], int
 def _whole(row: dict[str, Any], depth: int) -> dict[str, Any]:
     attributes = _json(row.get("attributes"), {})
     kept = {key: _capped(value) for key, value in attributes.items()}
-    line = _line({name: row[name] for name in LINE})
+    line = in_browser({name: row[name] for name in LINE})
     facts = ("parent_span_id", "kind", "scope", "scope_version", "status_message", "excluded_because", "trial_id",
              "item_id", "repetition", "session_id", "provider", "response_model", "finish_reason", "ttft_ms", "flags",
              "cost_source", "aside", "experiment_source", "is_sampled", "dropped_attributes", "dropped_events")  # fmt: skip

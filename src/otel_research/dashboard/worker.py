@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
@@ -26,6 +26,7 @@ class Desk:
     def __init__(self, store: str) -> None:
         self.library = Library(store)
         self._views: dict[str, Any] = {}
+        self._desks: dict[str, Any] = {}
 
     def experiment(self, experiment_id: str) -> Experiment:
         """The experiment as it is now, without mending anything: we only look."""
@@ -44,6 +45,15 @@ class Desk:
     def forget(self, experiment: str) -> None:
         """Let an experiment's rows go."""
         self._views.pop(experiment, None)
+        self._desks.pop(experiment, None)
+
+    def news(self, experiment: str, rules: Sequence[str] = (), webhooks: Sequence[str] = ()) -> Any:
+        """What happened since the last time, as (event, data)."""
+        from otel_research.dashboard.news import News
+
+        if experiment not in self._desks:
+            self._desks[experiment] = News(self.experiment(experiment), rules, webhooks)
+        return self._desks[experiment].told(self.library.catalogue.get_experiment(experiment).state)
 
     def cost(self, experiment: str) -> Any:
         """Total cost, for the list."""

@@ -126,6 +126,13 @@ class MemoryStore:
                 frames.append(held.tail.interrupted())
         return pl.concat([rows.as_stored(frame.lazy()) for frame in frames])
 
+    def parts(self, experiment_id: str) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+        """(rows that ended, in the order they did; batches that were appended): neither is ever reordered."""
+        held = self._of(experiment_id)
+        with self._lock:
+            self._refresh(held)
+            return held.tail.ended(), list(held.appended)
+
     def _refresh(self, held: _Held) -> None:
         """Convert new frames; drop the buffers of segments that take no more."""
         with self._lock:

@@ -192,6 +192,7 @@ export async function show({ main, top, foot, parts: [id] }) {
   }
 
   function rolling(data) {
+    if (known.tail) known.tail.total = Math.max(known.tail.total, data.total_spans);
     places.rolling.element.hidden = false;
     fill(places.rolling.heading, "Right now", h("span", { class: "sub" }, `the last ${grouped(data.window)} calls at most, and totals so far`));
     const box = (value, what, kind) => h("div", {}, h("b", { class: kind }, value), h("span", {}, what));
@@ -225,7 +226,7 @@ export async function show({ main, top, foot, parts: [id] }) {
       try { act(data); } catch (error) { fill(places.problem, problem(error)); throw error; }
     });
     on("metrics_update", rolling);
-    on("span", (span) => { if (known.tail) { known.tail.spans = [{ ...span, fresh: true }, ...known.tail.spans].slice(0, TAIL); known.tail.total += 1; known.isStale = true; } });
+    on("span", (span) => { if (known.tail) { known.tail.spans = [{ ...span, fresh: true }, ...known.tail.spans.filter((one) => one.span_id !== span.span_id)].slice(0, TAIL); known.isStale = true; } });
     on("alert", (alert) => { if (known.notes) { known.notes.alerts.push(alert); notes(); pictures(); } });
     on("state", (data) => { known.state = data.state; showLive(); });
     on("problem", (data) => fill(places.problem, problem(data.text)));

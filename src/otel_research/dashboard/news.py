@@ -1,0 +1,52 @@
+"""What happened in an experiment since one asked last: spans, rolling numbers, alerts, a change of state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from otel_research import alerts
+from otel_research.alerts.sinks import checked
+from otel_research.dashboard.overview import alert
+from otel_research.dashboard.spans import in_browser
+from otel_research.handle import Experiment
+from otel_research.watching.watcher import Watcher
+
+SPANS = 60
+"""Of those that came at once the last ones are sent; the list on the page holds no more."""
+
+
+class News:
+    """Follows one experiment that runs elsewhere; with rules, the server evaluates them here."""
+
+    def __init__(self, experiment: Experiment, rules: Sequence[str] = (), webhooks: Sequence[str] = ()) -> None:
+        self._experiment = experiment
+        self._events: list[tuple[str, Any]] = []
+        self._watcher = Watcher(experiment, in_background=False)
+        if rules:
+            self._watcher.add_rules([alerts.parsed(rule) for rule in rules], checked(webhooks))
+        self._watcher.subscribe(lambda event: self._events.append((event["event"], event["data"])))
+        self._noted = len(experiment.annotations())
+        self._state: str | None = None
+
+    def told(self, state: str) -> list[tuple[str, Any]]:
+        """The events since the last time, in order."""
+        is_first, before = self._state is None, self._state
+        self._watcher.catch_up()
+        events, self._events = self._events, []
+        spans = [("span", in_browser(data)) for name, data in events if name == "span"]
+        found: list[tuple[str, Any]] = spans[-SPANS:]
+        if spans or is_first:
+            found.append(("metrics_update", {**self._watcher.now(), "new_spans": len(spans)}))
+        found += [("alert", note) for note in self._new_alerts()]
+        self._state = state
+        if before not in (None, state):
+            self._watcher.close(state)
+            found.append(("state", {"state": state}))
+        return found
+
+    def _new_alerts(self) -> list[dict[str, Any]]:
+        """From the experiment's record, where the program's own rules write theirs as well."""
+        notes = self._experiment.annotations()
+        fresh, self._noted = notes[self._noted :], len(notes)
+        return [alert(note) for note in fresh if note.get("kind") == "alert"]
