@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "watching": _DATA | {"alerts"},
     "archive": _DATA,
     "ingest": _DATA,
-    "report": _DATA,
+    "report": _DATA | {"watching"},
     **dict.fromkeys(DOOR, _HANDLE),
     "patterns": _HANDLE,
     # It knows an experiment by a protocol, so that `Experiment.run_trials` can be its method.

@@ -46,7 +46,9 @@ class Rule(_Measured):
         if not _is_number(self.every) or self.every < 0:
             raise ConfigurationError(f"{self.kind}(every={self.every!r}): seconds between two alerts, 0 or more.")
         if self.severity not in ("info", "warning", "error", "critical"):
-            raise ConfigurationError(f"{self.kind}(severity={self.severity!r}) is not info, warning, error or critical.")
+            raise ConfigurationError(
+                f"{self.kind}(severity={self.severity!r}) is not info, warning, error or critical."
+            )
         if self.window is not None:
             parsed(self.window)
         if isinstance(self.min_count, bool) or not isinstance(self.min_count, int) or self.min_count < 1:
@@ -102,7 +104,9 @@ class LatencyThreshold(Rule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.statistic not in STATISTICS:
-            raise ConfigurationError(f"LatencyThreshold(statistic={self.statistic!r}): use one of {', '.join(STATISTICS)}.")
+            raise ConfigurationError(
+                f"LatencyThreshold(statistic={self.statistic!r}): use one of {', '.join(STATISTICS)}."
+            )
 
     @property
     def limit(self) -> float:

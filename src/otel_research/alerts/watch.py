@@ -46,9 +46,7 @@ class Watch:
     _states: list[_State] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._states = [
-            _State(rule, None if rule.window is None else Window(rule.window)) for rule in self.rules
-        ]
+        self._states = [_State(rule, None if rule.window is None else Window(rule.window)) for rule in self.rules]
 
     @property
     def needs_spans(self) -> bool:
@@ -145,20 +143,26 @@ class Watch:
             text = f"{rule.saying(value)} over {window} ({len(window):,} calls) is above {_limit(rule)}"
             yield from self._fired(state, value, text, now_ns, call)
         elif state.is_over and value <= rule.cleared_below:
-            yield from self._resolved(state, value, f"{rule.saying(value)} over {window} is below {_limit(rule)} again", now_ns)
+            yield from self._resolved(
+                state, value, f"{rule.saying(value)} over {window} is below {_limit(rule)} again", now_ns
+            )
 
     def _of_silence(self, state: _State, now_ns: int, last_ns: int) -> Iterator[Alert]:
         silence = (now_ns - last_ns) / 1e9
         limit = state.rule.limit or 0.0
         if not state.is_over and silence > limit:
             state.is_over = True
-            yield from self._fired(state, silence, f"no span has ended for {silence:,.4g} s (limit {limit:g} s)", now_ns)
+            yield from self._fired(
+                state, silence, f"no span has ended for {silence:,.4g} s (limit {limit:g} s)", now_ns
+            )
         elif state.is_over and silence <= limit:
             yield from self._resolved(state, silence, "spans come in again", now_ns)
 
     # -- telling ------------------------------------------------------------------------
 
-    def _fired(self, state: _State, value: float | None, text: str, now_ns: int, call: Call | None = None) -> list[Alert]:
+    def _fired(
+        self, state: _State, value: float | None, text: str, now_ns: int, call: Call | None = None
+    ) -> list[Alert]:
         if state.last_ns is not None and now_ns - state.last_ns < state.rule.every * 1e9:
             state.suppressed += 1
             state.announced = None

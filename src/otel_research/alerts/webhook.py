@@ -77,8 +77,10 @@ def webhook(
     """
     if format not in ("json", "slack", "pagerduty"):
         raise ConfigurationError(f"webhook(format={format!r}): use 'json', 'slack' or 'pagerduty'.")
-    if format == "pagerduty" and not routing_key:
-        raise ConfigurationError("webhook(format='pagerduty') needs routing_key=, the integration's key.")
+    if format == "pagerduty" and len(routing_key or "") != 32:
+        raise ConfigurationError(
+            "webhook(format='pagerduty') needs routing_key=, the 32 characters of the integration's key."
+        )
     address = url or (PAGERDUTY if format == "pagerduty" else None)
     parts = urlsplit(address or "")
     if parts.scheme not in ("http", "https") or not parts.hostname:

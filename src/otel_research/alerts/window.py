@@ -68,7 +68,9 @@ def parsed(length: object) -> tuple[float | None, int | None]:
         return None, length
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*", length) if isinstance(length, str) else None
     if found is None or float(found[1]) <= 0:
-        raise ConfigurationError(f'window={length!r} is neither a time such as "60s" nor a number of calls such as 100.')
+        raise ConfigurationError(
+            f'window={length!r} is neither a time such as "60s" nor a number of calls such as 100.'
+        )
     return float(found[1]) * _SECONDS[found[2]], None
 
 

@@ -43,6 +43,8 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
     filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
     # What came in from elsewhere may have been journaled here too: those ends are not of spans made here.
     framed = frames.ended - elsewhere
+    # Spans may go on ending between the two looks: what is stored beyond the frames counted is the next look's.
+    stored = min(rows.stored, framed + received) if is_running else rows.stored
     ended = framed + filtered + sampled_out + lost.total() + late
     started = _count(told, "started") if have_left else _started(told, frames, elsewhere)
     if rows.interrupted is None:
@@ -56,10 +58,10 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
         open=unfinished if is_running else 0,
         interrupted=0 if is_running else unfinished,
         received=received,
-        stored=rows.stored,
+        stored=stored,
         filtered=filtered,
         sampled_out=sampled_out,
-        duplicates=_duplicates(framed + received - rows.stored, rows, received),
+        duplicates=_duplicates(framed + received - stored, rows, received),
         late=late,
         outside=0,
         lost=dict(lost),

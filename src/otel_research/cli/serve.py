@@ -8,8 +8,19 @@ from otel_research.cli.options import store_option
 
 
 @click.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others than loopback are reachable from outside.")
-@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Port of the dashboard; 0 for any that is free.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; others than loopback are reachable from outside.",
+)
+@click.option(
+    "--port",
+    default=8765,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port of the dashboard; 0 for any that is free.",
+)
 @store_option
 def command(host: str, port: int, store: str | None) -> None:
     """Serve the dashboard: watch experiments while they run, compare them, look into their traces.

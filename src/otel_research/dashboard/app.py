@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, Router
@@ -39,26 +40,26 @@ class Dashboard:
         self._costs: dict[tuple[str, Any], Any] = {}
         # By name: what is not in the folder at the start does not exist.
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
-        page = {"methods": ["GET"]}
-        self.router = Router(
-            [
-                Route("/", self.page, **page),
-                Route("/experiment/{id}", self.page, **page),
-                Route("/experiment/{id}/trace/{trace}", self.page, **page),
-                Route("/compare", self.page, **page),
-                Route("/study/{name}", self.page, **page),
-                Route("/static/{name}", self.static, **page),
-                Route("/api/experiments", self.experiments, **page),
-                Route("/api/experiments/{id}/cost", self.cost, **page),
-                Route("/api/experiments/{id}/trace/{trace}", self.trace, **page),
-                Route("/api/experiments/{id}/spans.{format}", self.download, **page),
-                Route("/api/experiments/{id}/{section}", self.section, **page),
-                Route("/api/compare", self.compare, **page),
-                Route("/api/study/{name}", self.study, **page),
-                Route("/events", self.events, **page),
-            ],
-            lifespan=self._lifespan,
+        addresses = (
+            ("/", self.page),
+            ("/experiment/{id}", self.page),
+            ("/experiment/{id}/trace/{trace}", self.page),
+            ("/compare", self.page),
+            ("/study/{name}", self.page),
+            ("/static/{name}", self.static),
+            ("/api/experiments", self.experiments),
+            ("/api/experiments/{id}/cost", self.cost),
+            ("/api/experiments/{id}/trace/{trace}", self.trace),
+            ("/api/experiments/{id}/spans.{format}", self.download),
+            ("/api/experiments/{id}/conditions", self.conditions),
+            ("/api/experiments/{id}/{section}", self.section),
+            ("/api/compare", self.compare),
+            ("/api/study/{name}", self.study),
+            ("/events", self.events),
         )
+        # A router and not an application class: instrumentations patch that one.
+        routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in addresses]
+        self.router = Router(routes, lifespan=self._lifespan)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI; what went wrong is said in JSON, without a trace of our insides."""
@@ -129,6 +130,11 @@ class Dashboard:
         experiment = self.shelf.record(_id(request)).id
         return _json(await self.pool.ask(experiment, "section", experiment=experiment, name=name, fresh=True))
 
+    async def conditions(self, request: Request) -> Response:
+        """The names of an experiment's conditions."""
+        experiment = self.shelf.record(_id(request)).id
+        return _json({"conditions": await self.pool.ask("pages", "conditions", experiment=experiment)})
+
     async def trace(self, request: Request) -> Response:
         """One trace with everything in it."""
         experiment = self.shelf.record(_id(request)).id
@@ -153,7 +159,7 @@ class Dashboard:
         path = Path(folder.name) / f"spans.{format}"
         await self.pool.ask("pages", "export", experiment=record.id, format=format, path=str(path))
         name = f"{record.id}.{format}"
-        return FileResponse(path, media_type=FORMATS[format], filename=name, background=_Removal(folder))
+        return FileResponse(path, media_type=FORMATS[format], filename=name, background=BackgroundTask(folder.cleanup))
 
     # -- events ---------------------------------------------------------------------------
 
@@ -183,16 +189,6 @@ async def _stream(broadcast: Broadcast) -> AsyncIterator[bytes]:
             yield b"event: " + event[0].encode() + b"\ndata: " + event[1] + b"\n\n"
     finally:
         broadcast.leave(queue)
-
-
-class _Removal:
-    """Removes a folder when the file in it has been sent."""
-
-    def __init__(self, folder: tempfile.TemporaryDirectory[str]) -> None:
-        self._folder = folder
-
-    async def __call__(self) -> None:
-        await asyncio.to_thread(self._folder.cleanup)
 
 
 def _id(request: Request) -> str:

@@ -21,6 +21,8 @@ FULL_SECONDS = 5.0
 """Between two computations of everything while an experiment runs."""
 SHARE = 0.25
 """Of one core at most: what takes 5 s is computed every 20 s."""
+LONG_SECONDS = 6.0
+"""Intervals that take longer are computed once at the start, and again when the experiment is over."""
 WAITING = 200
 """Events that wait for a slow watcher; beyond that it is sent everything anew."""
 
@@ -36,6 +38,8 @@ class Broadcast:
         self._known: dict[str, bytes] = {}
         self._watchers: set[asyncio.Queue[Event | None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._needless: str | None = None
+        """While it runs, the section that says what another one says."""
 
     def subscribe(self) -> asyncio.Queue[Event | None]:
         """A queue of events, which begins with all that is known; None means: connect again."""
@@ -84,6 +88,9 @@ class Broadcast:
         for number, name in enumerate(SECTIONS):
             if not self._watchers:
                 break
+            if is_running and name == self._needless:
+                continue
+            begun = time.monotonic()
             try:
                 data = await self._pool.ask(self._id, "section", experiment=self._id, name=name, fresh=number == 0)
             except ResearchError as error:
@@ -91,8 +98,11 @@ class Broadcast:
             if name == "head" and "experiment" in data:
                 is_running = data["experiment"]["state"] == "running"
             self._send(f"section:{name}", data)
-            if name == "metrics" and "all" in data:
+            if name in ("metrics", "intervals") and "all" in data:
                 self._send("full_metrics", data["all"])
+            if name == "intervals":
+                # The same numbers twice, with and without intervals, only where intervals take long.
+                self._needless = "metrics" if time.monotonic() - begun < LONG_SECONDS else "intervals"
         if not is_running:
             await self._pool.ask(self._id, "forget", experiment=self._id)
         return is_running

@@ -63,8 +63,6 @@ def _ecdf(units: pl.DataFrame) -> list[dict[str, Any]]:
 def _steps(values: pl.Series) -> dict[str, Any]:
     """Points (value, share of the sample at or below it); thinned evenly in rank, the extremes kept."""
     n = len(values)
-    if n <= STEPS:
-        ranks = range(n)
-    else:
-        ranks = sorted({round(number * (n - 1) / (STEPS - 1)) for number in range(STEPS)})  # type: ignore[assignment]
+    evenly = {round(number * (n - 1) / (STEPS - 1)) for number in range(STEPS)}
+    ranks = list(range(n)) if n <= STEPS else sorted(evenly)
     return {"n": n, "shown": len(ranks), "points": [[values[rank], (rank + 1) / n] for rank in ranks]}

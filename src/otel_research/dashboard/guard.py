@@ -107,9 +107,7 @@ class Guard:
         return token is not None and hmac.compare_digest(token.encode(), self._token.encode())
 
     async def _welcome(self, scope: Scope, send: Send) -> None:
-        rest = [
-            part for part in scope["query_string"].split(b"&") if part and not part.lower().startswith(b"token=")
-        ]
+        rest = [part for part in scope["query_string"].split(b"&") if part and not part.lower().startswith(b"token=")]
         # A path that begins with two slashes would be another host's address.
         target = b"/" + (scope["raw_path"] or b"/").lstrip(b"/") + (b"?" + b"&".join(rest) if rest else b"")
         cookie = f"{self._cookie}={self._token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=31536000".encode()

@@ -7,9 +7,9 @@ from typing import Any
 
 from otel_research import alerts
 from otel_research.alerts.sinks import checked
-from otel_research.dashboard.overview import alert
 from otel_research.dashboard.spans import in_browser
 from otel_research.handle import Experiment
+from otel_research.watching.events import alert
 from otel_research.watching.watcher import Watcher
 
 SPANS = 60

@@ -21,6 +21,7 @@ from otel_research.dashboard import curves, spans
 from otel_research.handle import Experiment
 from otel_research.pricing import default, unpriced
 from otel_research.spans import schema
+from otel_research.watching.events import alert
 
 _HEAVY = frozenset({"attributes", "events", "links", "resource"})
 _OWN = ("record", "score", "trial")
@@ -112,15 +113,13 @@ def environment(view: View) -> dict[str, Any]:
     return dict(view.experiment.record.environment)
 
 
-def alert(note: dict[str, Any]) -> dict[str, Any]:
-    """An alert's annotation with the time at which it happened."""
-    return {**note, "time_ns": note.get("at_ns") or note.get("time_ns")}
-
-
 def notes(view: View) -> dict[str, Any]:
     """Alerts and other annotations, in their order."""
     found = view.experiment.annotations()
-    return {"alerts": [alert(note) for note in found if note.get("kind") == "alert"], "others": [note for note in found if note.get("kind") not in ("alert", "score")]}
+    return {
+        "alerts": [alert(note) for note in found if note.get("kind") == "alert"],
+        "others": [note for note in found if note.get("kind") not in ("alert", "score")],
+    }
 
 
 def _height(rows: pl.LazyFrame) -> int:

@@ -58,13 +58,20 @@ class Desk:
     def cost(self, experiment: str) -> Any:
         """Total cost, for the list."""
         found = self.experiment(experiment).metrics(ci=False, toggles=_ONLY_COST)
-        return {"total_usd": found.cost.total_usd, "unpriced": found.cost.unpriced, "n": found.n}
+        cost = found.cost
+        return {"total_usd": cost and cost.total_usd, "unpriced": cost and cost.unpriced, "n": found.n}
 
     def trace(self, experiment: str, trace: str) -> Any:
         """One trace."""
         from otel_research.dashboard.spans import trace as of_trace
 
         return of_trace(self.experiment(experiment), trace)
+
+    def conditions(self, experiment: str) -> Any:
+        """Names of conditions."""
+        from otel_research.dashboard.comparing import conditions
+
+        return conditions(self.experiment(experiment))
 
     def compare(self, baseline: str, candidates: list[str]) -> Any:
         """A comparison."""

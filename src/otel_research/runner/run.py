@@ -89,7 +89,7 @@ class Run:
                     made.trial = trial
                     yield made
             except BaseException as error:
-                if not isinstance(error, Exception) or isinstance(error, NotAsync):
+                if not isinstance(error, Exception) or isinstance(error, (NotAsync, BudgetExceeded)):
                     self.abort(error, trial)
                     raise
                 made.outcome, made.error = "failed", error

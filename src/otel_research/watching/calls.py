@@ -52,7 +52,7 @@ class Calls:
         if rows.is_empty():
             return Change([], [], rows)
         self.totals.spans += rows.height
-        self.last_ns = max(self.last_ns, int(rows["end_ns"].max() or 0))  # type: ignore[call-overload]
+        self.last_ns = max(self.last_ns, rows.select(pl.col("end_ns").max().fill_null(0)).item())
         added, removed = [], self._now_marked(rows)
         whole = self._whole(rows)
         marked = price(calls.mark(whole.lazy())).collect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ NAME_LENGTH = 300
 def event(name: Name, experiment_id: str, data: dict[str, Any]) -> dict[str, Any]:
     """An event in its envelope."""
     return {"event": name, "experiment_id": experiment_id, "time_ns": time.time_ns(), "data": data}
+
+
+def alert(note: Mapping[str, Any]) -> dict[str, Any]:
+    """The alert that an annotation of kind "alert" records."""
+    rest = {name: value for name, value in note.items() if name not in ("kind", "author", "at_ns")}
+    return {**rest, "time_ns": note.get("at_ns") or note.get("time_ns")}
 
 
 def lines(rows: pl.DataFrame) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ export async function show({ main, top, foot, parts: [id] }) {
     const rows = (groups.length > 1 ? [...groups, { condition: undefined, metrics: data.all }] : groups).map((group) => {
       const m = group.metrics, isAll = group.condition === undefined, b = isAll || group === base ? null : base && base.metrics;
       return h("tr", {}, cells(h("td", { class: "name" }, isAll ? h("strong", {}, "all") : chip(group.condition), group === base && groups.length > 1 ? h("span", { class: "quiet" }, " (baseline)") : null),
-        number(grouped(m.n), data.sample_size && !isAll ? h("span", { class: "ci" }, ` of ${grouped(data.sample_size)}`) : null),
+        number(grouped(m.n), data.sample_size && !isAll ? h("span", { class: "ci" }, `of ${grouped(data.sample_size)}`) : null),
         ...["p50", "p95", "p99"].map((name) => quantile(m, name, b)),
         number(m.reliability ? percent(m.reliability.success_rate) : "–", m.reliability && interval(m.reliability.ci.success_rate, 100)),
         number(m.reliability ? grouped(m.reliability.failures) : "–"),
@@ -145,7 +145,7 @@ export async function show({ main, top, foot, parts: [id] }) {
   }
 
   function tail() {
-    const rows = known.tail.spans.slice(0, 25).map((span) => h("tr", { class: `row${span.fresh ? " fresh" : ""}` }, cells(
+    const rows = known.tail.spans.slice(0, 15).map((span) => h("tr", { class: `row${span.fresh ? " fresh" : ""}` }, cells(
       h("span", { class: "mono", title: when(span.end_ms) }, clock(span.end_ms ?? span.start_ms)),
       h("td", { class: "name" }, h("a", { class: "main", href: `/experiment/${id}/trace/${span.trace_id}#${span.span_id}` }, user(span.name, 120))),
       h("td", { class: "hide-small" }, span.condition === null ? "" : chip(span.condition)),

@@ -1,0 +1,68 @@
+"""The pages that claim something: a comparison, and a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+
+from otel_research import numbers
+from otel_research.errors import ConfigurationError, ResearchError
+from otel_research.handle import Experiment
+from otel_research.store.library import Library
+
+Opened = Callable[[str], Experiment]
+MOST = 8
+"""Candidates of one comparison."""
+
+
+def comparison(opened: Opened, baseline: str, candidates: Sequence[str]) -> dict[str, Any]:
+    """`otel_research.compare` of sides named "ID" or "ID:condition", and what the page can choose from."""
+    if not baseline or not candidates:
+        raise ConfigurationError("a comparison needs a baseline and a candidate, each ID or ID:condition.")
+    sides = [_side(opened, text) for text in (baseline, *candidates[:MOST])]
+    found = numbers.compare(sides[0], sides[1:] if len(sides) > 2 else sides[1])
+    return {
+        "comparison": found.to_dict(),
+        "summary": found.summary(),
+        "sides": [_described(opened, text) for text in (baseline, *candidates[:MOST])],
+    }
+
+
+def conditions(experiment: Experiment) -> list[str]:
+    """The conditions of an experiment, in order."""
+    rows = experiment.library.scan(experiment.id).select(pl.col("condition").unique())
+    return sorted(rows.collect()["condition"].drop_nulls().to_list())
+
+
+def _side(opened: Opened, text: str) -> Any:
+    experiment_id, colon, condition = text.partition(":")
+    experiment = opened(experiment_id)
+    return experiment.where({"condition": condition}) if colon else experiment
+
+
+def _described(opened: Opened, text: str) -> dict[str, Any]:
+    experiment_id, colon, condition = text.partition(":")
+    found = opened(experiment_id)
+    return {"side": text, "id": found.id, "name": found.name, "condition": condition if colon else None}
+
+
+def study(library: Library, opened: Opened, name: str) -> dict[str, Any]:
+    """The experiments of a study, and their pooled effects; where those cannot be had, why."""
+    records = [record for record in library.catalogue.list_experiments() if record.study == name]
+    if not records:
+        raise ConfigurationError(f"no experiment of this store belongs to a study {name[:80]!r}.")
+    experiments = [opened(record.id) for record in records]
+    data: dict[str, Any] = {
+        "name": name,
+        "experiments": [
+            {"id": record.id, "name": record.name, "state": record.state, "started_ns": record.started_ns,
+             "conditions": conditions(experiment), "stored": (record.ledger or {}).get("stored")}
+            for record, experiment in zip(records, experiments, strict=True)
+        ],
+    }  # fmt: skip
+    try:
+        return {**data, "study": numbers.study(experiments).to_dict()}
+    except ResearchError as error:
+        return {**data, "problem": str(error)}

@@ -1,0 +1,203 @@
+"""An experiment as it runs: in the terminal, in a notebook, or as lines of JSON."""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from otel_research.report.values import amount, usd
+
+if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
+
+POLL_SECONDS = 1.0
+SHOWN = 8
+"""Spans, and alerts, that the view lists."""
+
+
+def follow(experiment: Any, seconds: float | None, *, everything: bool = True) -> Iterator[dict[str, Any]]:
+    """The experiment's events until it is over or `seconds` have gone by; what was there before is in the totals."""
+    from otel_research.watching.events import alert, event
+    from otel_research.watching.watcher import FULL_SECONDS, Watcher
+
+    told: list[dict[str, Any]] = []
+    watcher = Watcher(experiment, in_background=False)
+    watcher.subscribe(told.append)
+    # Alerts are read from the experiment's record, whoever evaluates the rules.
+    noted, full_at, spans = 0, float("-inf"), -1
+    deadline = float("inf") if seconds is None else time.monotonic() + seconds
+    yield event("metrics_update", experiment.id, watcher.now())
+    while True:
+        # The state first: what ended before it changed is then read before we leave.
+        state = experiment.library.catalogue.get_experiment(experiment.id).state
+        watcher.catch_up()
+        yield from told
+        told.clear()
+        notes = experiment.annotations()
+        yield from (event("alert", experiment.id, alert(note)) for note in notes[noted:] if note.get("kind") == "alert")
+        noted = len(notes)
+        now = watcher.now()
+        is_last = state != "running" or time.monotonic() > deadline
+        if everything and now["total_spans"] != spans and (is_last or time.monotonic() - full_at > FULL_SECONDS):
+            full_at, spans = time.monotonic(), now["total_spans"]
+            yield event("full_metrics", experiment.id, experiment.metrics(ci=False).to_dict())
+        if is_last:
+            yield event("state", experiment.id, {"state": state})
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def lines(experiment: Any, say: Callable[[str], Any], *, seconds: float | None) -> None:
+    """Every event as one line of JSON."""
+    with suppress(KeyboardInterrupt):
+        for event in follow(experiment, seconds):
+            say(json.dumps(event, ensure_ascii=False, allow_nan=False))
+
+
+class View:
+    """What the last events amount to."""
+
+    def __init__(self, name: str, id: str, state: str) -> None:
+        self.name, self.id, self.state = name, id, state
+        self.rolling: Mapping[str, Any] = {}
+        self.full: Mapping[str, Any] = {}
+        self.spans: list[Mapping[str, Any]] = []
+        self.alerts: list[Mapping[str, Any]] = []
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take in one event."""
+        data = event["data"]
+        if event["event"] == "span":
+            self.spans = [data, *self.spans][:SHOWN]
+        elif event["event"] == "alert":
+            self.alerts = [data, *self.alerts][:SHOWN]
+        elif event["event"] == "metrics_update":
+            self.rolling = data
+        elif event["event"] == "full_metrics":
+            self.full = data
+        elif event["event"] == "state":
+            self.state = data["state"]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """The numbers as people read them."""
+        now, latency = self.rolling, self.full.get("latency") or {}
+        failures = self.full.get("reliability") or {}
+        unpriced = f" + {now['unpriced']:,} unpriced" if now.get("unpriced") else ""
+        rate = now.get("error_rate")
+        types = ", ".join(f"{kind} {number:,}" for kind, number in (failures.get("error_types") or {}).items())
+        return [
+            ("captured", f"{now.get('total_spans', 0):,} spans, {now.get('total_calls', 0):,} calls"),
+            ("latency", " · ".join(f"{name} {amount(latency.get(name))} ms" for name in ("p50", "p95", "p99"))),
+            (f"last {now.get('recent_count', 0)} calls", f"{amount(now.get('average_latency_ms'))} ms on average"),
+            (
+                "error rate",
+                ("–" if rate is None else f"{100 * rate:.3g} %") + (f"   all failures: {types}" if types else ""),
+            ),
+            ("cost", ("–" if now.get("total_cost_usd") is None else f"{usd(now['total_cost_usd'])} USD") + unpriced),
+            ("tokens", f"{now.get('total_tokens', 0):,}"),
+        ]
+
+    def block(self) -> Group:
+        """For the terminal."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        title = Text(self.name, style="bold")
+        title.append(f"  {self.id}  ", "dim")
+        title.append(self.state, "green" if self.state == "running" else "dim")
+        numbers = Table.grid(padding=(0, 3))
+        for name, value in self.facts():
+            numbers.add_row(Text(name, style="dim"), Text(value))
+        spans = Table(box=None, pad_edge=False, header_style="dim", expand=False)
+        for heading, side in (
+            ("span", "left"),
+            ("condition", "left"),
+            ("status", "left"),
+            ("ms", "right"),
+            ("USD", "right"),
+        ):
+            spans.add_column(heading, justify=side, no_wrap=True, overflow="ellipsis", max_width=48)  # type: ignore[arg-type]
+        for span in self.spans:
+            cost = span["cost_usd"]
+            status = span["error_type"] or span["status"]
+            spans.add_row(
+                Text(_plain(span["name"])), Text(_plain(span["condition"] or "")),
+                Text(_plain(status), style="red" if span["error_type"] or span["status"] == "error" else "dim"),
+                amount(span["duration_ms"]), "" if cost is None else usd(cost),
+            )  # fmt: skip
+        told = [
+            Text(
+                f"{'✓' if one['state'] == 'resolved' else '!'} {_plain(one['text'])}",
+                style="green" if one["state"] == "resolved" else "bold red",
+            )
+            for one in self.alerts
+        ]
+        parts: list[RenderableType] = [title, numbers, *told]
+        if self.spans:
+            parts += ["", spans]
+        return Group(*parts)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in self.facts()
+        )
+        told = "".join(f"<li>{html.escape(one['text'])} ({html.escape(one['state'])})</li>" for one in self.alerts)
+        caption = html.escape(f"{self.name} ({self.state})")
+        return f"<table><caption>{caption}</caption><tbody>{rows}</tbody></table>" + (
+            f"<ul>{told}</ul>" if told else ""
+        )
+
+
+def live(experiment: Any, *, seconds: float | None = None) -> None:
+    """Show the experiment until it is over; in a notebook the output is replaced, elsewhere the terminal's lines."""
+    view = View(experiment.name, experiment.id, experiment.record.state)
+    show, close = _notebook() or _terminal()
+    with suppress(KeyboardInterrupt):
+        shown_at = float("-inf")
+        for event in follow(experiment, seconds):
+            view.take(event)
+            if time.monotonic() - shown_at > 0.25 or event["event"] == "state":
+                show(view)
+                shown_at = time.monotonic()
+    close(view)
+
+
+def _notebook() -> tuple[Callable[[View], Any], Callable[[View], Any]] | None:
+    """How to show a view in a Jupyter notebook; None outside of one."""
+    import sys
+
+    shell = sys.modules.get("IPython")
+    ipython = None if shell is None else shell.get_ipython()
+    if ipython is None or not hasattr(ipython, "kernel"):
+        return None
+    handle = shell.display.display(View("", "", ""), display_id=True)  # type: ignore[union-attr]
+    return handle.update, handle.update
+
+
+def _terminal() -> tuple[Callable[[View], Any], Callable[[View], Any]]:
+    """In a terminal the block is drawn over itself; elsewhere only the last one is printed."""
+    from otel_research.report.terminal import console
+
+    out = console()
+    if not out.is_terminal:
+        return (lambda view: None), (lambda view: out.print(view.block()))
+    from rich.live import Live
+
+    screen = Live(console=out, auto_refresh=False)
+    screen.start()
+
+    def close(view: View) -> None:
+        screen.update(view.block(), refresh=True)
+        screen.stop()
+
+    return (lambda view: screen.update(view.block(), refresh=True)), close
+
+
+def _plain(text: str) -> str:
+    """Without what would move the terminal's cursor or turn the line round."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
