@@ -5,25 +5,22 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.trace import StatusCode
 
 import otel_research as otr
-from conftest import Host
-from otel_research.testing import recording
 from otel_research.watching.calls import Calls
 from otel_research.watching.follow import DiskFollower, follow
 
 
-@pytest.fixture(params=["memory", "disk"])
-def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> object:
-    store = "memory:" if request.param == "memory" else f"disk:{tmp_path / 'store'}"
-    with recording(store) as (recorder, provider):
-        yield Host(recorder, provider, provider.get_tracer("app", "1.0"))
+@pytest.fixture(params=["host", "disk_host"])
+def any_host(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
 
 
-def test_a_row_is_given_once_before_and_after_the_seal(any_host: Host) -> None:
+def test_a_row_is_given_once_before_and_after_the_seal(any_host: Any) -> None:
     """What was read from the journal does not come again when it is sealed; what was not, does."""
     with otr.experiment("follow") as exp:
         follower = follow(exp.library, exp.id)
@@ -39,7 +36,7 @@ def test_a_row_is_given_once_before_and_after_the_seal(any_host: Host) -> None:
     assert follower.new().is_empty()
 
 
-def test_a_follower_that_comes_late_gets_everything(any_host: Host) -> None:
+def test_a_follower_that_comes_late_gets_everything(any_host: Any) -> None:
     """Also of an experiment that is over."""
     with otr.experiment("late") as exp:
         for _ in range(4):
@@ -68,7 +65,7 @@ print(exp.id)
     assert DiskFollower(DiskStore(tmp_path / "store"), run.stdout.strip()).new().height == 7
 
 
-def test_the_totals_are_those_of_calculate_metrics(any_host: Host) -> None:
+def test_the_totals_are_those_of_calculate_metrics(any_host: Any) -> None:
     """Calls, failures, cost and tokens, to the nano-dollar, however the rows were cut into pieces."""
     calls = Calls()
     with otr.experiment("totals") as exp:
@@ -98,7 +95,7 @@ def test_the_totals_are_those_of_calculate_metrics(any_host: Host) -> None:
     assert totals.tokens == expected.tokens.total
 
 
-def test_a_wrapper_that_ends_later_is_not_a_second_call(host: Host) -> None:
+def test_a_wrapper_that_ends_later_is_not_a_second_call(host: Any) -> None:
     """The inner call counts when it ends; its wrapper, read in the next piece, changes nothing."""
     calls = Calls()
     attributes = {
@@ -120,7 +117,7 @@ def test_a_wrapper_that_ends_later_is_not_a_second_call(host: Host) -> None:
     assert calls.totals.calls == expected.n == 1
 
 
-def test_root_spans_stand_for_calls_until_a_marker_comes(host: Host) -> None:
+def test_root_spans_stand_for_calls_until_a_marker_comes(host: Any) -> None:
     """As in `calculate_metrics`: with the first GenAI span they stop."""
     calls = Calls()
     with otr.experiment("roots") as exp:
