@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from otel_research.capture.content import is_content
 from otel_research.errors import ConfigurationError
 from otel_research.handle import Experiment
+from otel_research.semconv.content import is_harmless
 from otel_research.watching.events import LINE, lines
 
 LATEST = 60
@@ -104,8 +104,13 @@ def _whole(row: dict[str, Any], depth: int) -> dict[str, Any]:
         "events": [_event(event) for event in _json(row.get("events"), [])],
         "links": _json(row.get("links"), []),
         "resource": _json(row.get("resource"), {}),
-        "content": {key: value for key, value in kept.items() if is_content(key)},
+        "content": {key: value for key, value in kept.items() if _is_prose(key, value)},
     }
+
+
+def _is_prose(key: str, value: Any) -> bool:
+    """Whether it may be what people or models wrote, by the rule that the content policy goes by."""
+    return isinstance(value, (str, list, dict)) and bool(value) and not is_harmless(key)
 
 
 def _event(event: Any) -> Any:
