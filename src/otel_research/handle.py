@@ -30,7 +30,7 @@ from otel_research.errors import (
 from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_json, check_label
 from otel_research.recorder import Recorder
 from otel_research.runner.running import RunsTrials
-from otel_research.spans.ordered import in_order
+from otel_research.spans.digest import content_hash
 from otel_research.store.library import Library
 from otel_research.trial import Trial, item_text, repetition_number
 from otel_research.watched import Watchable
@@ -43,16 +43,6 @@ if TYPE_CHECKING:
 
     Where = pl.Expr | Mapping[str, Any]
 
-
-_HASHED = (
-    "trace_id", "span_id", "start_ns", "end_ns", "parent_span_id", "name", "kind", "status", "status_message",
-    "condition", "trial_id", "item_id", "repetition", "session_id", "factors", "aside", "sample_weight",
-    "scope", "scope_version", "attributes", "events", "links",
-    "dropped_attributes", "dropped_events", "dropped_links",
-)  # fmt: skip
-"""What the content hash covers: not where and by which process the spans were stored."""
-
-_OWN_ID = r'"experiment\.id":"[0-9a-f]*",?'
 
 _logger = logging.getLogger("otel_research")
 
@@ -364,20 +354,6 @@ class Experiment(Watchable, RunsTrials):
             # The spans are safe in the local journal; a store that is down must not end the program.
             _logger.warning("otel_research: the store cannot be read now, so %r has no content hash: %s", self, error)
         self._end_watch("stopped")
-
-
-def content_hash(rows: pl.LazyFrame) -> str:
-    """SHA-256 over what the stored rows say, independent of their order, their store and the experiment's id."""
-    import hashlib
-
-    import polars as pl
-
-    encode = msgspec.json.Encoder().encode_lines
-    digest = hashlib.sha256()
-    said = rows.select(_HASHED).with_columns(pl.col("attributes").str.replace(_OWN_ID, ""))
-    for batch in in_order(said):
-        digest.update(encode(batch.rows()))
-    return digest.hexdigest()
 
 
 def _moment(ns: int) -> datetime:

@@ -12,7 +12,8 @@ import polars as pl
 
 from otel_research.errors import ConfigurationError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_name
-from otel_research.handle import Experiment, content_hash
+from otel_research.handle import Experiment
+from otel_research.spans.digest import content_hash
 from otel_research.spans.schema import IDENTITY
 from otel_research.store.library import Library
 
