@@ -68,7 +68,8 @@ def _subject(experiment: Experiment, spans: pl.LazyFrame, label: str) -> Subject
         spans,
         record=experiment.record,
         label=label,
-        ledger=experiment.record.ledger or None,
+        # Of one that still runs, or has crashed, nobody has put it into the record yet.
+        ledger=experiment.record.ledger or experiment.ledger().to_dict(),
         annotations=tuple(experiment.annotations()),
     )
 

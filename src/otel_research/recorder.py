@@ -20,7 +20,7 @@ from otel_research.capture.room import Overload
 from otel_research.errors import ConfigurationError
 from otel_research.experiments import ExperimentRecord
 from otel_research.journal.log import Log
-from otel_research.settings import Settings, settings_from
+from otel_research.settings import Settings, absolute, settings_from
 from otel_research.store.base import Store
 from otel_research.store.library import Library
 
@@ -65,6 +65,8 @@ class Recorder:
         # Protects the table of captures; never held on a span's way.
         self._lock = threading.Lock()
         self.captures: dict[str, ExperimentCapture] = {}
+        self._past = Ledger()
+        """What experiments counted that are over."""
         self._libraries: dict[str, Library] = {}
         self._caretaker = Caretaker(settings.fsync, self.tally)
         self.is_closed = False
@@ -81,8 +83,12 @@ class Recorder:
         """The library of a store that an experiment names, or our own."""
         if store is None:
             return self.library
-        key = store if isinstance(store, str) else f"object:{id(store)}"
-        return self._libraries.setdefault(key, Library(store, backlog=self.settings.backlog))
+        named = absolute(store)
+        key = named if isinstance(named, str) else f"object:{id(named)}"
+        with self._lock:
+            if key not in self._libraries:
+                self._libraries[key] = Library(named, backlog=self.settings.backlog)
+            return self._libraries[key]
 
     def url_of(self, library: Library) -> str | None:
         """The URL that a library was asked for by, as it was written; None for a store that is an object."""
@@ -100,6 +106,7 @@ class Recorder:
         is_guest: bool = False,
     ) -> ExperimentCapture:
         """Take spans of an experiment from now on; as a guest, until the one who began it stops it."""
+        self._settle()
         logs.attach(self)  # the program may have set its LoggerProvider since `configure()`
         capture = self._made_capture(record, library, rules, content, is_guest=is_guest)
         with self._lock:
@@ -141,6 +148,14 @@ class Recorder:
         library.spill_to(None if self.settings.spill is None else Path(self.settings.spill))
         return None if library.spill is None else lambda: library.open_spill(experiment_id)
 
+    def _settle(self) -> None:
+        """Let go of the experiments that are over; what they counted stays."""
+        with self._lock:
+            over = [capture for capture in self.captures.values() if capture.is_over]
+            self.captures = {key: capture for key, capture in self.captures.items() if capture not in over}
+            self._past = total([self._past, *(capture.ledger() for capture in over)])
+        self._caretaker.let_go(over)
+
     def end(self, experiment_id: str, timeout: float) -> ExperimentCapture | None:
         """Take no new spans, wait for those that are open; what ends later is late."""
         capture = self.captures.get(experiment_id)
@@ -176,7 +191,8 @@ class Recorder:
     def ledger(self) -> Ledger:
         """What became of every span in this process, all experiments together."""
         own = Ledger(outside=self.tally["outside"], errors=self.tally.under("error"))
-        return total([own, *(capture.ledger() for capture in self.captures.values())])
+        with self._lock:
+            return total([own, self._past, *(capture.ledger() for capture in self.captures.values())])
 
     # -- the end ------------------------------------------------------------------------
 
@@ -209,6 +225,7 @@ class Recorder:
         """In the child: own lock, own thread, own segments, own counts."""
         self._lock = threading.Lock()
         self.tally.restart()
+        self._past = Ledger()
         for capture in self.captures.values():
             capture.after_fork()
         self._caretaker.after_fork()

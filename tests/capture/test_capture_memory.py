@@ -84,3 +84,47 @@ def test_many_experiments_leave_little_behind(host: Any) -> None:
     assert registry.running == {}
     assert registry.open_spans == {}
     assert len(otr.list_experiments(name="brief")) == 50
+
+
+def test_an_experiment_that_is_over_leaves_its_counts_and_nothing_else(host: Any) -> None:
+    """Hundreds of decorated calls do not pile up in the recorder; its ledger still counts all their spans."""
+
+    @otr.experiment("per call")
+    def run() -> None:
+        host.tracer.start_span("s").end()
+
+    for _ in range(30):
+        run()
+    assert len(host.recorder.captures) <= 1
+    assert len(host.recorder._caretaker._charges) <= 1
+    ledger = host.recorder.ledger()
+    assert (ledger.started, ledger.ended, ledger.stored) == (30, 30, 30)
+
+
+def test_a_late_span_is_counted_although_its_experiment_is_over(host: Any) -> None:
+    """The recorder lets go of an experiment only when no span of it is open any more."""
+    exp = otr.start_experiment("over")
+    late = host.tracer.start_span("late")
+    otr.stop_experiment(exp.id, timeout=0.0)
+    for _ in range(3):
+        with otr.experiment("other"):
+            pass
+    late.end()
+    with otr.experiment("last"):
+        pass
+    assert host.recorder.ledger().late == exp.ledger().late == 1
+
+
+def test_a_store_that_experiments_name_is_opened_once(
+    host: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path means the working directory of then, also for the second experiment in it."""
+    monkeypatch.chdir(tmp_path)
+    with otr.experiment("first", store="disk:here") as first:
+        pass
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with otr.experiment("second", store=f"disk:{tmp_path / 'here'}") as second:
+        pass
+    assert first.library is second.library
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == sorted([first.id, second.id])

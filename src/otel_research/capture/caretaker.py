@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from otel_research.capture import registry
@@ -57,6 +57,8 @@ class Caretaker:
         self._start_over()
 
     def _start_over(self) -> None:
+        # Protects the replacing of the table against another.
+        self._changing = threading.Lock()
         self._retired: list[Segment] = []
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -69,8 +71,16 @@ class Caretaker:
         charge = Charge(capture, library, is_guest)
         capture.on_loss = lambda: self._save_or_count(charge)
         self._tend_to(charge, self._beat)
-        self._charges = {**self._charges, capture.experiment_id: charge}
+        with self._changing:
+            self._charges = {**self._charges, capture.experiment_id: charge}
         self._ensure_thread()
+
+    def let_go(self, captures: Collection[ExperimentCapture]) -> None:
+        """Nothing more can come of these; their last counts are kept."""
+        for charge in [charge for charge in self._charges.values() if charge.capture in captures]:
+            self._tend_to(charge, self._save_counts)
+        with self._changing:
+            self._charges = {key: charge for key, charge in self._charges.items() if charge.capture not in captures}
 
     def retire(self, segment: Segment) -> None:
         """A full segment: made durable and cut in the background, not on the span's way."""

@@ -261,6 +261,11 @@ class ExperimentCapture:
     def _framed_ends(self) -> int:
         return self.room.appended(END) - self.tally["lost:removed"]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come: it is stopped, and no span of it is open."""
+        return self.is_stopped and not self._open_keys()
+
     def _open_keys(self) -> set[tuple[int, int]]:
         return {key for key, entry in list(open_spans.items()) if entry[0] is self}
 

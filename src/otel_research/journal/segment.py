@@ -105,6 +105,11 @@ class _Mapped:
         """Where the next frame goes."""
         return self.mapping.tell() if self._end is None else self._end
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more frames can come."""
+        return self._end is not None
+
     def close(self) -> int:
         """From now on `write` raises; where the last frame ends."""
         if self._end is None:

@@ -35,7 +35,8 @@ class _Held:
         self.tail = WriterTail()
         self.appended: list[pl.DataFrame] = []
         self.log: Log | None = None
-        self.is_over = False
+        self.settled = Counts()
+        """What the frames tell that became rows when the experiment was over."""
         self.ledgers: dict[str, dict[str, Any]] = {}
 
     @property
@@ -43,6 +44,12 @@ class _Held:
         """Bytes."""
         frames = sum(buffer.segment.size for buffer in list(self.segments))
         return frames + self.tail.size + sum(int(frame.estimated_size()) for frame in list(self.appended))
+
+    def settle(self) -> None:
+        """What is open will not end: it becomes rows, and what comes after a resumption begins anew."""
+        self.appended += [frame for frame in (self.tail.ended(), self.tail.interrupted()) if frame.height]
+        self.settled.add(self.tail.contents.counts)
+        self.tail = WriterTail()
 
 
 class MemoryStore:
@@ -100,8 +107,10 @@ class MemoryStore:
         held = self._of(experiment_id)
         if held.log is not None:
             held.log.roll()
-        held.is_over = held.is_over or is_over
-        self._refresh(held)
+        with self._lock:
+            self._refresh(held)
+            if is_over:
+                held.settle()
 
     def scan(self, experiment_id: str | None = None) -> pl.LazyFrame:
         """Every stored row once."""
@@ -122,8 +131,6 @@ class MemoryStore:
         with self._lock:
             self._refresh(held)
             frames = [held.tail.ended(), *held.appended]
-            if held.is_over:
-                frames.append(held.tail.interrupted())
         return pl.concat([rows.as_stored(frame.lazy()) for frame in frames])
 
     def parts(self, experiment_id: str) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
@@ -137,15 +144,20 @@ class MemoryStore:
         """Convert new frames; drop the buffers of segments that take no more."""
         with self._lock:
             segments = list(held.segments)
+            # Asked first: a thread may be on its way to a segment that is no longer the current one.
+            closed = [buffer for buffer in segments if buffer.segment.is_closed]
             held.tail.refresh(segments)
-            current = segments[-1:] if held.log is not None and held.log.is_growing else []
-            held.segments = [*current, *held.segments[len(segments) :]]
+            for buffer in closed:
+                held.segments.remove(buffer)
 
     def counts(self, experiment_id: str) -> tuple[Counts, int]:
         """(what all frames tell, spans that are open and no row yet)."""
         held = self._of(experiment_id)
         self._refresh(held)
-        return held.tail.contents.counts, 0 if held.is_over else held.tail.open_count
+        total = Counts()
+        total.add(held.settled)
+        total.add(held.tail.contents.counts)
+        return total, held.tail.open_count
 
     def has_live_writer(self, experiment_id: str) -> bool:
         """The only writer is this process."""
