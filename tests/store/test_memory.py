@@ -18,7 +18,8 @@ def test_a_frame_that_comes_late_to_an_old_segment_is_read(host: Any, monkeypatc
         log, late = exp._capture.log, host.tracer.start_span("late")
         segment, append_end = log._segment, log.append_end
         with monkeypatch.context() as patched:
-            patched.setattr(Log, "_end", lambda log, segment: None)
+            for step in ("_end", "_let_go"):
+                patched.setattr(Log, step, lambda log, segment: None)
             log.roll()
         assert exp.spans().collect()["name"].to_list() == ["first"]
         fresh, log.append_end = log.append_end, append_end
