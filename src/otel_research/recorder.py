@@ -63,7 +63,7 @@ class Recorder:
         self.library = library
         self.tally = Tally()
         # Protects the table of captures; never held on a span's way.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.captures: dict[str, ExperimentCapture] = {}
         self._past = Ledger()
         """What experiments counted that are over."""
@@ -223,7 +223,7 @@ class Recorder:
 
     def after_fork(self) -> None:
         """In the child: own lock, own thread, own segments, own counts."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.tally.restart()
         self._past = Ledger()
         for capture in self.captures.values():

@@ -152,3 +152,52 @@ def test_losses_of_a_child_that_leaves_at_once_are_counted(disk_host: Any, wait_
         wait_for(child)
     ledger = exp.ledger()
     assert (ledger.stored, dict(ledger.lost), ledger.is_balanced) == (2, {"error": 1}, True)
+
+
+def test_a_process_that_dies_before_it_says_who_it_is(disk_host: Any) -> None:
+    """A segment without its first frame belongs to the process in its name; a number that was given again is another."""
+    from otel_research.journal.writer import this_writer
+    from otel_research.store.presence import is_complete
+    from otel_research.store.tail import SegmentFile
+
+    here = this_writer()
+    journal = disk_host.recorder.library.store.root / ("e" * 32) / "journal"
+    journal.mkdir(parents=True)
+
+    def left_by(pid: int, age: float = 10.0) -> SegmentFile:
+        path = journal / f"{here.host}-{pid}-aa-000000.wal"
+        path.write_bytes(bytes(4096))
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age))
+        return SegmentFile(path, f"{here.host}-{pid}-aa", 0)
+
+    assert is_complete(left_by(2**22 - 3))
+    assert not is_complete(left_by(2**22 - 3, age=0.0)), "it may be about to say who it is"
+    assert not is_complete(left_by(os.getpid(), age=-10.0))
+    assert is_complete(left_by(os.getpid(), age=86_400 * 365))
+
+
+def test_an_experiment_whose_process_died_before_its_first_frame_is_over(
+    tmp_path: Path, run_python: Callable[..., Any]
+) -> None:
+    """Killed between making a segment and saying whose it is: the experiment does not run for ever."""
+    run = run_python(
+        f"""
+import os, signal
+import otel_research as otr
+from otel_research.journal import log
+from otel_research.testing import recording
+framed = log.framed
+log.framed = lambda kind, *rest: os.kill(os.getpid(), signal.SIGKILL) if kind == 1 else framed(kind, *rest)
+with recording("disk:{tmp_path}") as (_, provider):
+    exp = otr.start_experiment("killed")
+    print(exp.id, flush=True)
+    provider.get_tracer("x").start_span("s").end()
+"""
+    )
+    assert run.returncode == -9, run.stderr
+    (segment,) = tmp_path.glob("*/journal/*.wal")
+    os.utime(segment, (0, segment.stat().st_mtime - 10))
+    with recording(f"disk:{tmp_path}"):
+        found = otr.get_experiment(run.stdout.strip())
+        assert (found.state, found.ended_by) == ("stopped", "crash")
+        assert found.spans().collect().is_empty()

@@ -40,10 +40,10 @@ def test_no_span_is_stored_with_keys_that_nothing_defines(tmp_path: Path, caplog
         tracer = provider.get_tracer("app")
         with otr.experiment("keys") as exp:
             log = fill(exp, tracer, left=900)
-            opened, log._open_segment = log._open_segment, full
+            opened, log._opener._open_segment = log._opener._open_segment, full
             for _ in range(2):
                 tracer.start_span("without room", attributes=MANY).end()
-            log._open_segment, log._refusal = opened, None
+            log._opener._open_segment, log._opener._refusal = opened, None
             tracer.start_span("with room", attributes=MANY).end()
             live = exp.spans().collect()
         sealed = exp.spans().collect()
@@ -65,10 +65,10 @@ def test_a_scope_whose_definition_has_no_room_is_known_where_its_spans_are(
         other = provider.get_tracer("other", attributes={"described": "d" * 1500})
         with otr.experiment("scopes") as exp:
             log = fill(exp, tracer, left=1000)
-            opened, log._open_segment = log._open_segment, full
+            opened, log._opener._open_segment = log._opener._open_segment, full
             other.start_span("without room").end()
-            log._open_segment = opened
-            log._refusal = None
+            log._opener._open_segment = opened
+            log._opener._refusal = None
             other.start_span("with room").end()
         found = exp.spans().filter(pl.col("name").str.contains("room")).collect()
         assert found.select("name", "scope").rows() == [("with room", "other")]

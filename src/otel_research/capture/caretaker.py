@@ -5,7 +5,9 @@ Never on a span's way. One daemon thread per recorder; a forked child gets one o
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -60,7 +62,8 @@ class Caretaker:
         # Protects the replacing of the table against another.
         self._changing = threading.Lock()
         self._retired: list[Segment] = []
-        self._wake = threading.Event()
+        # Its `put` may come in the middle of itself, from a signal handler or a `__del__`: an event's `set` may not.
+        self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._courier = Courier(self._interval)
         self._is_over = False
@@ -85,7 +88,7 @@ class Caretaker:
     def retire(self, segment: Segment) -> None:
         """A full segment: made durable and cut in the background, not on the span's way."""
         self._retired.append(segment)
-        self._wake.set()
+        self._wake.put(None)
 
     # -- durability ---------------------------------------------------------------------
 
@@ -127,8 +130,8 @@ class Caretaker:
     def _work(self) -> None:
         wake = self._wake
         while not self._is_over:
-            wake.wait(self._interval)
-            wake.clear()
+            with contextlib.suppress(queue.Empty):
+                wake.get(timeout=self._interval)
             self._tend()
 
     def _tend(self) -> None:
@@ -191,7 +194,7 @@ class Caretaker:
     def close(self) -> None:
         """Let the thread end."""
         self._is_over = True
-        self._wake.set()
+        self._wake.put(None)
         self._courier.close()
 
     def after_fork(self) -> None:

@@ -12,14 +12,22 @@ from otel_research.capture import overhead, registry
 from otel_research.capture.content import Content, Policy
 from otel_research.capture.ledger import Ledger, Tally
 from otel_research.capture.registry import open_spans
-from otel_research.capture.room import Overload, Room
+from otel_research.capture.room import Overload, Room, reason_of
 from otel_research.capture.rules import KEEP, Rules
 from otel_research.capture.view import PublicView, attributes_of, is_fast
 from otel_research.context import NEW_TRIAL, Scope
 from otel_research.errors import told
 from otel_research.journal.frame import END, LEFT_OUT, START
 from otel_research.journal.log import Log, LogClosed
-from otel_research.spans.record import as_text, encode_end, encode_left_out, encode_origin, encode_start, ids_of
+from otel_research.spans.record import (
+    as_text,
+    decode_left_out,
+    encode_end,
+    encode_left_out,
+    encode_origin,
+    encode_start,
+    ids_of,
+)
 
 OWN_SCOPE = "otel_research"
 """The instrumentation scope of the experiment's own rows: trials, records, scores."""
@@ -192,6 +200,18 @@ class ExperimentCapture:
             self.tally.add(f"unwritten:lost:{reason}")
             self._tell_soon()
 
+    def settle_refused(self) -> None:
+        """Frames that came in the middle of another and found no room after it: lost, as they would have been then."""
+        while self.log.refused:
+            kind, payload, error = self.log.refused.popleft()
+            if kind == START:
+                self.tally.add("started_silently")
+                self._silent.add(ids_of(payload))
+            elif kind == END:
+                self.lose(payload, reason_of(error))
+            elif kind == LEFT_OUT:
+                self.tally.add(f"unwritten:{decode_left_out(payload)[0]}")
+
     def _tell_soon(self) -> None:
         """What only this process knows is kept at once, at most ten times a second: it may leave without a word."""
         if time.monotonic() > self._next_telling:
@@ -271,6 +291,7 @@ class ExperimentCapture:
 
     def ledger(self) -> Ledger:
         """What became of this process's spans of the experiment."""
+        self.settle_refused()
         tally = self.tally
         lost = tally.under("lost")
         late = tally["late"]

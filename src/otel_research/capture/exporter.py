@@ -73,7 +73,7 @@ class ExperimentExporter(SpanExporter):
         self._made: set[str] = set()
         """Known ones whose record is ours: they end with the exporter."""
         # Protects the sets of experiments: exporters may be called from several threads.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._logs: dict[str, Log] = {}
         self._writer = this_writer()
         self._next_sync = 0.0
@@ -154,7 +154,8 @@ class ExperimentExporter(SpanExporter):
     def _log_of(self, experiment_id: str) -> Log:
         with self._lock:
             if experiment_id not in self._logs:
-                self._logs[experiment_id] = self._library.journal.open_log(experiment_id)
+                # The first wins, where a signal handler exports in the middle of this.
+                self._logs.setdefault(experiment_id, self._library.journal.open_log(experiment_id))
             return self._logs[experiment_id]
 
     def _make_durable(self) -> None:
@@ -225,7 +226,7 @@ class ExperimentExporter(SpanExporter):
 
     def _after_fork(self) -> None:
         """In the child: segments and counts of its own."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._tally.restart()
         self._writer = this_writer()
         for log in self._logs.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -93,16 +94,17 @@ class Tally:
     """Counters of what is rare: the common outcomes are counted by the journal's frames."""
 
     def __init__(self) -> None:
-        # Protects the counts: an increment is a read and a write.
-        self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
+        # Protects the counts between threads. Within one, a signal handler or a `__del__` may come in the
+        # middle of `add`: the additions there call nothing, so that none of them can be half done.
+        self._lock = threading.RLock()
+        self._counts: defaultdict[str, int] = defaultdict(int)
         self.version = 0
         """Grows with every count: a copy of an older version is out of date."""
 
     def add(self, name: str, number: int = 1) -> None:
         """Count something."""
         with self._lock:
-            self._counts[name] = self._counts.get(name, 0) + number
+            self._counts[name] += number
             self.version += 1
 
     def __getitem__(self, name: str) -> int:
@@ -118,5 +120,5 @@ class Tally:
 
     def restart(self) -> None:
         """From zero: in a forked child nothing has happened yet, and the lock may be held by a thread that is gone."""
-        self._lock = threading.Lock()
-        self._counts = {}
+        self._lock = threading.RLock()
+        self._counts = defaultdict(int)

@@ -11,7 +11,8 @@ from typing import Literal
 
 from otel_research.errors import ConfigurationError, StoreError, StoreFull
 from otel_research.journal.frame import END, START
-from otel_research.journal.log import NO_ROOM, Log, LogClosed
+from otel_research.journal.log import Log, LogClosed
+from otel_research.journal.opener import NO_ROOM
 from otel_research.spans.record import key_of
 
 Overload = Literal["block", "spill", "refuse", "raise"]
@@ -52,7 +53,7 @@ class Room:
         self._open_spill = spill
         self._wait_seconds = wait_seconds
         # Protects what is known of the fullness, and the making of the second log.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._deadline: float | None = None
         """While there is no room: until when threads wait for it."""
         self._appended = 0
@@ -82,7 +83,7 @@ class Room:
                 "free space or choose another store.",
                 error,
             )
-        return _reason(error)
+        return reason_of(error)
 
     def _full(self) -> tuple[float, bool]:
         """(until when to wait, whether this is news)."""
@@ -114,7 +115,8 @@ class Room:
                     spilled = self._open_spill()
                     # The numbers in the payload mean what they mean at home.
                     spilled.adopt(self.log)
-                    self.spilled = spilled
+                    if self.spilled is None:  # who interrupted us may have been first; ours has no file yet
+                        self.spilled = spilled
                     _logger.warning("otel_research: there is no room, so spans go to the second place for a while.")
             if self.spilled is None:
                 return False
@@ -151,7 +153,7 @@ class Room:
 
     def after_fork(self) -> None:
         """In the child: nothing is known yet, and the lock may be held by a thread that is gone."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._deadline, self._appended = None, 0
         self._started_there, self.announced_at_home = set(), 0
         self.failure = None
@@ -159,7 +161,8 @@ class Room:
             self.spilled.after_fork()
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
+    """The reason under which a span is counted as lost."""
     if error.errno in NO_ROOM:
         return "full"
     return "too_large" if error.errno == errno.EMSGSIZE else "write_error"

@@ -18,7 +18,7 @@ class HeldFile:
         self.path = path
         self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         # Protects the handle against two threads of which one closes it.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_open = True
         self._has_synced_folders = False
 
@@ -30,11 +30,17 @@ class HeldFile:
     def sync(self) -> None:
         """Make what was written survive a power cut. On Linux that includes what was written through a mapping."""
         with self._lock:
-            if self._is_open:
-                self._sync()
+            if not self._is_open:
+                return
+            # A handle of our own: a signal handler may finish the file while we wait for the disk.
+            number = os.dup(self.number)
+        try:
+            self._sync(number)
+        finally:
+            os.close(number)
 
-    def _sync(self) -> None:
-        os.fdatasync(self.number)
+    def _sync(self, number: int) -> None:
+        os.fdatasync(number)
         if not self._has_synced_folders:
             for folder in self.path.parents[:_FOLDERS]:
                 sync_folder(folder)
@@ -51,7 +57,7 @@ class HeldFile:
                 return
             self._is_open = False
             try:
-                self._sync()
+                self._sync(self.number)
             except OSError:
                 _write_again(self.path, read(0, end))
                 raise

@@ -7,6 +7,7 @@ import errno
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
@@ -16,30 +17,22 @@ import msgspec
 from otel_research.journal import frame
 from otel_research.journal.frame import HEADER, HEADER_SIZE, MAGIC, Seeds, framed, seeds_of
 from otel_research.journal.numbers import Numbers
+from otel_research.journal.opener import LARGEST, SMALLEST, Opener, OpenSegment
 from otel_research.journal.reader import frames
 from otel_research.journal.segment import NOWHERE, Segment
-from otel_research.journal.writer import Writer, this_writer
+from otel_research.journal.turn import Turn
+from otel_research.journal.writer import this_writer
 
 IS_ONE_AT_A_TIME: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether the interpreter runs one thread at a time."""
 MANY = 8
 """For more attributes than these a number stands for all their keys."""
-SMALLEST = 1 << 20
-LARGEST = 64 << 20
 pack = HEADER.pack
 _SLACK = 4096
 """Room beside an outsized frame for the preamble, the meta frame and its header."""
-_LEAST = 64 << 10
-"""The smallest segment, for a disk that is almost full."""
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says when there is no room."""
-_PAUSE = 0.02
-"""Seconds between two attempts to open a segment where there is no room."""
 _LONGEST_PAUSE = 60.0
 """Seconds between two attempts to sync on a disk that refuses."""
 
-OpenSegment = Callable[[Writer, int, int], Segment]
-"""(writer, index, size) -> a new, empty segment."""
 Closed = Callable[[Segment], None]
 Append = Callable[[bytes], None]
 
@@ -65,29 +58,26 @@ class Log:
     ) -> None:
         self._open_segment = open_segment
         self._on_rolled = on_rolled
-        self._smallest = smallest
-        self._largest = largest
+        self._sizes = smallest, largest
         self._is_closed = False
         self.numbers = Numbers()
         self._reset()
 
     def _reset(self) -> None:
         # Protects the change of segments and the table of numbers; not taken by a frame that fits.
-        self._lock = threading.Lock()
+        self._turn = Turn()
         # One sync at a time; who waits for it may find its frames durable already.
-        self._syncing = threading.Lock()
+        self._syncing = threading.RLock()
         # Only without a GIL: one frame after another.
-        self._appending = threading.Lock()
-        self._index = 0
-        self._size = self._smallest
+        self._appending = threading.RLock()
         self._synced_at = 0
-        self._refusal: OSError | None = None
-        """Why the last attempt to open a segment failed."""
-        self._next_try = 0.0
         self._is_suspect = False
         self._failed_syncs = 0
         self._next_sync = 0.0
         self.writer = this_writer()
+        self._opener = Opener(self._open_segment, self.writer, *self._sizes)
+        self.refused: deque[tuple[int, bytes, OSError]] = deque()
+        """Frames that came in the middle of another one of their thread and could not be written after it."""
         self.appended = [0] * (max(frame.KINDS) + 1)
         """kind -> frames that `append` has stored, in this process."""
         self.numbers.single = []
@@ -139,34 +129,48 @@ class Log:
         return append if IS_ONE_AT_A_TIME else append_alone
 
     def _append_to_next(self, kind: int, payload: bytes) -> None:
-        with self._lock:
-            if self._is_closed:
+        with self._turn as turn:
+            if self._is_closed and not turn.is_nested:
                 raise LogClosed
             self._put(kind, payload)
 
+    def _put_late(self, kind: int, payload: bytes) -> None:
+        """What came in the middle of another frame, after it."""
+        try:
+            self._put(kind, payload)
+        except OSError as error:
+            if kind == frame.DEFINITION:
+                self._let_go(self._left())
+            else:
+                self.appended[kind] -= 1
+                self.refused.append((kind, payload, error))
+
     def _put(self, kind: int, payload: bytes) -> None:
         """Append to the current segment or to a fresh one; under the lock."""
-        write, seeds = self._current
-        with contextlib.suppress(ValueError):
-            write(framed(kind, payload, seeds))
-            return
-        if len(payload) > frame.LARGEST:
-            raise OSError(errno.EMSGSIZE, f"a record of {len(payload)} bytes is more than a frame holds")
-        self._roll(len(payload))
-        write, seeds = self._current
-        write(framed(kind, payload, seeds))
+        while True:
+            write, seeds = self._current
+            with contextlib.suppress(ValueError):
+                write(framed(kind, payload, seeds))
+                return
+            if len(payload) > frame.LARGEST:
+                raise OSError(errno.EMSGSIZE, f"a record of {len(payload)} bytes is more than a frame holds")
+            if self._turn.is_nested:
+                self._turn.later(lambda: self._put_late(kind, payload))
+                return
+            # Other threads write to the fresh one at once: it may be full again.
+            self._roll(len(payload))
 
     # -- what numbers stand for ---------------------------------------------------------
 
     def adopt(self, other: Log) -> None:
         """Before the first frame: let numbers mean what they mean in another log."""
-        with other._lock, self._lock:
+        with other._turn, self._turn:
             self.numbers.adopt(other.numbers)
 
     def catch_up(self, other: Log) -> None:
         """Learn what the other log has given numbers to since `adopt`; theirs and ours are the same."""
         if len(self.numbers.definitions) < len(other.numbers.definitions):
-            with other._lock, self._lock:
+            with other._turn, self._turn:
                 fresh = other.numbers.definitions[len(self.numbers.definitions) :]
                 self.numbers.adopt(other.numbers)
                 for payload in fresh:
@@ -174,14 +178,14 @@ class Log:
 
     def introduce(self, name: str, tags: tuple[str, ...], *, is_guest: bool = False) -> None:
         """Before the first frame: whose spans these are. Every segment begins with it; a guest's is opened now."""
-        with self._lock:
+        with self._turn:
             self.numbers.define(self, "experiment", name, None, list(tags))
             if is_guest:
                 self._roll(0)
 
     def number_of(self, subject: Any, what: str, name: str, version: str | None, attributes: Any) -> int:
         """The number that stands for a scope or resource object; defines it on first sight."""
-        with self._lock:
+        with self._turn:
             if id(subject) not in self.numbers.known:
                 self._put_definition(self.numbers.define(subject, what, name, version, attributes))
             return self.numbers.known[id(subject)]
@@ -200,14 +204,14 @@ class Log:
         return self.shaped(attributes) if len(attributes) > MANY else attributes
 
     def _shape(self, keys: tuple[str, ...]) -> int | None:
-        with self._lock:
-            if keys not in self.numbers.shapes and not self._is_closed:
-                payload = self.numbers.shape(keys)
+        with self._turn:
+            if keys not in self.numbers.shapes and not self._is_closed and not self._turn.is_nested:
+                shape = self.numbers.shape(keys)
                 # Without room for the definition there is no number: it would stand for nothing.
                 with contextlib.suppress(OSError):
-                    if payload is not None:
-                        self._put(frame.DEFINITION, payload)
-                        self.numbers.keep_shape(keys, payload)
+                    if shape is not None:
+                        self._put(frame.DEFINITION, shape[1])
+                        self.numbers.keep_shape(keys, *shape)
             return self.numbers.shapes.get(keys)
 
     def _put_definition(self, payload: bytes) -> None:
@@ -245,7 +249,7 @@ class Log:
         preface = [(frame.META, msgspec.msgpack.encode(self.writer))]
         preface += [(frame.DEFINITION, payload) for payload in self.numbers.definitions]
         room = needed + sum(len(payload) + HEADER_SIZE for _, payload in preface) * 2 + _SLACK
-        fresh = self._opened(room)
+        fresh = self._opener.open(room)
         seeds = seeds_of(fresh.name)
         for kind, payload in preface:
             fresh.write(framed(kind, payload, seeds))
@@ -255,31 +259,7 @@ class Log:
         """Make a segment the current one."""
         self.numbers.single = list(self.numbers.definitions)
         self._use(fresh)
-        self._index += 1
-        self._size = min(self._size * 4, self._largest)
-
-    def _opened(self, room: int) -> Segment:
-        """The next segment; after a failure not tried again for a moment, however many spans come."""
-        if self._refusal is not None and time.monotonic() < self._next_try:
-            raise self._refusal
-        try:
-            fresh = self._largest_that_fits(room)
-        except OSError as error:
-            self._refusal, self._next_try = error, time.monotonic() + _PAUSE
-            raise
-        self._refusal = None
-        return fresh
-
-    def _largest_that_fits(self, room: int) -> Segment:
-        """A segment as large as planned, else as large as there is room for."""
-        sizes = sorted({max(size, room) for size in (self._size, self._smallest, _LEAST)}, reverse=True)
-        for size in sizes[:-1]:
-            try:
-                return self._open_segment(self.writer, self._index, size)
-            except OSError as error:
-                if error.errno not in NO_ROOM:
-                    raise
-        return self._open_segment(self.writer, self._index, sizes[-1])
+        self._opener.take()
 
     def _end(self, segment: Segment) -> None:
         """Refuse what threads are about to write to a segment that is no longer current: it goes to the next."""
@@ -292,10 +272,15 @@ class Log:
 
     def roll(self) -> None:
         """End the current segment, so that it can be sealed; the next frame opens another."""
-        with self._lock:
-            self._repeat_definitions()
-            previous = self._left()
-        self._let_go(previous)
+        with self._turn as turn:
+            if turn.is_nested:
+                turn.later(self._roll_away)
+            else:
+                self._roll_away()
+
+    def _roll_away(self) -> None:
+        self._repeat_definitions()
+        self._let_go(self._left())
 
     def _left(self) -> Segment:
         """The current segment, which takes no more frames from here on. Under the lock."""
@@ -306,14 +291,17 @@ class Log:
 
     def close(self) -> None:
         """End the log: what was appended can be sealed, a frame that comes later is refused. Idempotent."""
-        with self._lock:
+        with self._turn:
             self._is_closed = True
         self.roll()
+        while self.is_growing and not self._turn.is_nested:
+            # A frame that came in the middle of the above has opened another segment.
+            self.roll()
 
     def leave_removed(self) -> int:
         """Go on elsewhere where somebody has deleted the current segment's file; how many ends went with it."""
-        with self._lock:
-            if not self._segment.is_removed:
+        with self._turn as turn:
+            if turn.is_nested or not self._segment.is_removed:
                 return 0
             removed, before = self._segment, self._appended_before
             self._use(NOWHERE)
@@ -328,7 +316,7 @@ class Log:
 
     def has_left(self, number: int) -> bool:
         """Whether the segment with that number takes no more frames. One that is being opened still will."""
-        return number < self._index - 1 or (number == self._index - 1 and not self.is_growing)
+        return number < self._opener.taken - 1 or (number == self._opener.taken - 1 and not self.is_growing)
 
     def after_fork(self) -> None:
         """In the child: the segment is the parent's; ours comes with the first frame."""
@@ -360,8 +348,9 @@ class Log:
             self._sync(segment)
 
     def _sync(self, segment: Segment) -> None:
-        with self._lock:
-            self._repeat_definitions()
+        with self._turn as turn:
+            if not turn.is_nested:
+                self._repeat_definitions()
             written = segment.at
         if not self._is_suspect:
             try:
@@ -375,7 +364,7 @@ class Log:
             self._write_again(self._segment)
 
     def _note_synced(self, segment: Segment, written: int) -> None:
-        with self._lock:
+        with self._turn:
             if segment is self._segment:
                 self._synced_at = max(self._synced_at, written)
 
@@ -383,11 +372,11 @@ class Log:
         self._is_suspect = True
         self._failed_syncs += 1
         self._next_sync = time.monotonic() + min(2.0**self._failed_syncs, _LONGEST_PAUSE)
-        with self._lock:
-            if failed is not self._segment:
+        with self._turn as turn:
+            if turn.is_nested or failed is not self._segment:
                 return
             durable = self._synced_at
-            fresh = self._started(self._size)
+            fresh = self._started(self._opener.size)
             end = failed.close()
             # Other threads write to the fresh one from here on.
             self._take(fresh)

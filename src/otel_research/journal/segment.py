@@ -208,7 +208,9 @@ class WrittenSegment:
         self.size = size
         self.at = 0
         # Protects the position: one frame after another, each whole.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_busy = False
+        self._finishes_later = False
         self._held = HeldFile(path)
         try:
             self._append(preamble(self.name))
@@ -226,11 +228,23 @@ class WrittenSegment:
         self._held.sync()
 
     def write(self, data: bytes, /) -> None:
-        """Append a frame; a short write is finished or taken back."""
+        """Append a frame; a short write is finished or taken back.
+
+        One that comes in the middle of another of its thread (from a signal handler, a `__del__`)
+        does not fit: it belongs to the next segment.
+        """
         with self._lock:
-            if self.at + len(data) > self.size:
-                raise ValueError("the segment is full")
-            self._append(data)
+            if self._is_busy:
+                raise ValueError("the segment is in the middle of a frame")
+            self._is_busy = True
+            try:
+                if self.at + len(data) > self.size:
+                    raise ValueError("the segment is full")
+                self._append(data)
+            finally:
+                self._is_busy = False
+        if self._finishes_later:
+            self.finish()
 
     def _append(self, data: bytes) -> None:
         done = 0
@@ -257,8 +271,11 @@ class WrittenSegment:
             return self.at
 
     def finish(self) -> None:
-        """Make durable and close."""
-        self._held.finish(self.close(), self.read)
+        """Make durable and close; in the middle of a frame, after it."""
+        with self._lock:
+            self._finishes_later = self._is_busy
+            if not self._is_busy:
+                self._held.finish(self.close(), self.read)
 
     def forsake(self, end: int) -> None:
         """Keep what was durable; the rest has been written again elsewhere."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import secrets
 import socket
 from pathlib import Path
 
 import msgspec
+
+_CLOCKS_DIFFER = 2.0
+"""Seconds by which the kernel's clock and a file's time may differ."""
 
 
 class Writer(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +87,32 @@ def _boot() -> str | None:
 def _pid_namespace() -> int | None:
     try:
         return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def named_writer(name: str, by: float) -> Writer | None:
+    """The writer that a segment's file name tells of, where the segment itself does not.
+
+    `by` (seconds since the epoch) is when the file was last written: a process that began after it
+    has only the same number. None where the name is no writer's.
+    """
+    found = re.fullmatch(r"(?P<host>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]+)", name)
+    if found is None:
+        return None
+    pid = int(found["pid"])
+    began = _began(pid)
+    is_another = began is not None and began > by + _CLOCKS_DIFFER
+    start = -1 if is_another else _process_start(pid)
+    return Writer(host=found["host"], pid=pid, process_start=start, token=found["token"])
+
+
+def _began(pid: int) -> float | None:
+    """When the process began, in seconds since the epoch, to about a second; None where the system does not say."""
+    ticks = _process_start(pid)
+    try:
+        boot = re.search(r"^btime (\d+)$", Path("/proc/stat").read_text(), re.MULTILINE)
+        return None if ticks is None or boot is None else int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK")
     except OSError:
         return None
 

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_Tails = dict[tuple[str, str], tuple[int, WriterTail]]
+"""(experiment, writer) -> (the manifest's number, what was read of the segments that it does not name)."""
+
+
 class DiskStore(DiskCatalogue):
     """Spans in folders under `root`; any number of processes may write and read at once."""
 
@@ -53,9 +57,9 @@ class DiskStore(DiskCatalogue):
         self.limit = limit
         """Bytes that one experiment's journal may hold, for a journal whose store is elsewhere; None: no limit."""
         self._is_closed = False
-        self._tails: dict[tuple[str, str], tuple[int, WriterTail]] = {}
+        self._tails: _Tails = {}
         # Protects the cached tails: one reader refreshes at a time.
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self._logs: dict[str, list[Log]] = {}
         self._followers: dict[tuple[str, str], WriterFollower] = {}
         self._taken_over: set[str] = set()
@@ -87,7 +91,7 @@ class DiskStore(DiskCatalogue):
                 backlog.check_room(journal, size, self.limit)
             return open_file_segment(journal / segment_name(writer.name, index), size)
 
-        log = Log(open_segment, on_rolled=on_rolled or _finish)
+        log = Log(open_segment, on_rolled=on_rolled or Segment.finish)
         if not is_quarantine:
             self._logs.setdefault(experiment_id, []).append(log)
         return log
@@ -258,39 +262,35 @@ class DiskStore(DiskCatalogue):
     def _tail(self, experiment_id: str, current: manifest.Manifest) -> pl.DataFrame | None:
         import polars as pl
 
-        done = current.names()
-        frames = []
         with self._reading:
-            for writer, files in segment_files(self.folder(experiment_id) / "journal").items():
-                unsealed = [file for file in files if file.name not in done]
-                if not unsealed:
-                    continue
-                tail = self._writer_tail(experiment_id, writer, current)
-                tail.refresh(unsealed)
-                frames.append(tail.ended())
-                if tail.open_count and _has_gone(tail, unsealed):
-                    frames.append(tail.interrupted())
-        frames = [frame for frame in frames if frame.height]
+            # Who interrupts this thread here (a signal handler that stops the experiment) reads afresh.
+            tails, self._tails = self._tails, {}
+            try:
+                frames = [frame for frame in self._refreshed(experiment_id, current, tails) if frame.height]
+            finally:
+                self._tails = tails
         return pl.concat(frames, rechunk=False) if frames else None
 
-    def _writer_tail(self, experiment_id: str, writer: str, current: manifest.Manifest) -> WriterTail:
-        number, tail = self._tails.get((experiment_id, writer), (-1, None))
-        if tail is None or number != current.number:
-            tail = WriterTail(current.carried(writer))
-            self._tails[experiment_id, writer] = current.number, tail
-        return tail
+    def _refreshed(self, experiment_id: str, current: manifest.Manifest, tails: _Tails) -> Iterator[pl.DataFrame]:
+        done = current.names()
+        for writer, files in segment_files(self.folder(experiment_id) / "journal").items():
+            unsealed = [file for file in files if file.name not in done]
+            if not unsealed:
+                continue
+            number, tail = tails.get((experiment_id, writer), (-1, None))
+            if tail is None or number != current.number:
+                tail = WriterTail(current.carried(writer))
+                tails[experiment_id, writer] = current.number, tail
+            tail.refresh(unsealed)
+            yield tail.ended()
+            if tail.open_count and _has_gone(tail, unsealed):
+                yield tail.interrupted()
 
     def counts(self, experiment_id: str) -> tuple[Counts, int]:
         """(what all frames tell, spans that are open and no row yet) over sealed segments and the tail."""
         folder = self.folder(experiment_id)
         current = manifest.latest(folder / "manifest")
-        self._tail(experiment_id, current)
-        total = seal.total_counts(current)
-        tails = {
-            writer: tail
-            for (owner, writer), (number, tail) in list(self._tails.items())
-            if owner == experiment_id and number == current.number
-        }
+        total, tails = seal.total_counts(current), self._current_tails(experiment_id, current)
         for tail in tails.values():
             total.add(tail.contents.counts)
         # What a sealed segment left open is carried on by the writer's next one, where there is one.
@@ -298,6 +298,16 @@ class DiskStore(DiskCatalogue):
         files = segment_files(folder / "journal")
         lasting = [tail for writer, tail in tails.items() if not _has_gone(tail, files.get(writer))]
         return total, carried + sum(tail.open_count for tail in lasting)
+
+    def _current_tails(self, experiment_id: str, current: manifest.Manifest) -> dict[str, WriterTail]:
+        """writer -> what is not sealed of it."""
+        with self._reading:
+            self._tail(experiment_id, current)
+            return {
+                writer: tail
+                for (owner, writer), (number, tail) in self._tails.items()
+                if owner == experiment_id and number == current.number
+            }
 
     def counts_by_writer(self, experiment_id: str) -> dict[str, Counts]:
         """writer -> what its frames tell, as far as they have been followed or sealed."""
@@ -338,13 +348,9 @@ class DiskStore(DiskCatalogue):
     def by_writer(self, experiment_id: str) -> dict[str, tuple[Counts, dict[str, Any]]]:
         """Every process that took part: what its frames tell, and what it counted beside them."""
         current = manifest.latest(self.folder(experiment_id) / "manifest")
-        self._tail(experiment_id, current)
         framed = [(entry.writer, entry.counts) for entry in current.sealed if entry.writer is not None]
-        framed += [
-            (writer, tail.contents.counts)
-            for (owner, writer), (number, tail) in list(self._tails.items())
-            if owner == experiment_id and number == current.number
-        ]
+        tails = self._current_tails(experiment_id, current)
+        framed += [(writer, tail.contents.counts) for writer, tail in tails.items()]
         told = self.ledgers_by_writer(experiment_id)
         counts = {writer: Counts() for writer in (*told, *(writer for writer, _ in framed))}
         for writer, part in framed:
@@ -369,7 +375,7 @@ class DiskStore(DiskCatalogue):
 
     def after_fork(self) -> None:
         """In the child: a reader in the parent may hold the lock. The logs' own forks are their captures'."""
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self._followers = {}
 
     def _check_open(self) -> None:
@@ -380,10 +386,6 @@ class DiskStore(DiskCatalogue):
 def _has_gone(tail: WriterTail, files: list[SegmentFile] | None) -> bool:
     """Whether what is open in the tail will never end, because its process has gone."""
     return files is not None and presence.has_gone(tail.contents.writer, files[-1].path)
-
-
-def _finish(segment: Segment) -> None:
-    segment.finish()
 
 
 def _content_hash(part: pl.DataFrame) -> str:

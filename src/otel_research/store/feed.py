@@ -53,7 +53,8 @@ class Feed:
         self._folder = journal.folder(experiment_id)
         self._backlog = Backlog(self._folder, destination_of(store))
         # One delivery at a time: the background thread, a flush and a stop may meet.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_delivering = False
         self._failures = 0
         self._next_try = 0.0
         self._has_logged = False
@@ -73,17 +74,26 @@ class Feed:
         `is_over`: nobody writes any more, so that what is open is interrupted.
         """
         with self._lock, uninstrumented():
-            if self._mirror is not None and self._backlog.is_catalogue_waiting:
-                self._mirror.deliver(self.experiment_id)
-            sent = sum(self._deliver_writer(writer) for writer in self._writers())
-            sent += self._deliver_sealed()
-            if is_over:
-                sent += self._deliver_interrupted()
-            if sent or is_over:
-                self._put_accounts()
-            if is_over and not self.holds_rows:
-                self._backlog.finish()
-            return sent
+            if self._is_delivering:
+                return 0  # a signal handler in the middle of the delivery that goes on after it
+            self._is_delivering = True
+            try:
+                return self._deliver(is_over=is_over)
+            finally:
+                self._is_delivering = False
+
+    def _deliver(self, *, is_over: bool) -> int:
+        if self._mirror is not None and self._backlog.is_catalogue_waiting:
+            self._mirror.deliver(self.experiment_id)
+        sent = sum(self._deliver_writer(writer) for writer in self._writers())
+        sent += self._deliver_sealed()
+        if is_over:
+            sent += self._deliver_interrupted()
+        if sent or is_over:
+            self._put_accounts()
+        if is_over and not self.holds_rows:
+            self._backlog.finish()
+        return sent
 
     def try_deliver(self, *, is_over: bool = False, now: bool = False) -> bool:
         """`deliver`, where a store that failed is left alone for a while unless `now`; False where it failed or waits."""

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -55,19 +56,20 @@ def create_whole(path: Path, data: bytes) -> bool:
 
 
 # Protect what the lock of the file protects between the threads of this process: one a folder, while it is in use.
-_locks: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
+_locks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 # Protects the table of them.
-_choosing = threading.Lock()
+_choosing = threading.RLock()
 
 
-def _lock_of(folder: Path) -> threading.Lock:
+def _lock_of(folder: Path) -> Any:
+    """Its own thread can take it again: a signal handler may seal in the middle of sealing, which is repeatable."""
     with _choosing:
-        return _locks.setdefault(os.path.realpath(folder), threading.Lock())
+        return _locks.setdefault(os.path.realpath(folder), threading.RLock())
 
 
 def _after_fork() -> None:
     global _locks, _choosing
-    _locks, _choosing = weakref.WeakValueDictionary(), threading.Lock()
+    _locks, _choosing = weakref.WeakValueDictionary(), threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from otel_research.journal.reader import Contents
-from otel_research.journal.writer import Writer, is_alive
+from otel_research.journal.writer import Writer, is_alive, named_writer
 from otel_research.store import manifest
 from otel_research.store.manifest import Manifest
 from otel_research.store.tail import SegmentFile
@@ -27,6 +27,9 @@ BEAT_SECONDS = 30.0
 """Seconds between two signs of life."""
 GONE_SECONDS = 600.0
 """Silence, in seconds, after which a process that cannot be asked counts as gone: the clocks of nodes may differ by less."""
+
+UNNAMED_SECONDS = 5.0
+"""How old, in seconds, a segment has to be that does not say who writes it."""
 
 
 def beat(folder: Path, writer: Writer) -> None:
@@ -65,7 +68,16 @@ def _touched(path: Path | None) -> float | None:
 
 
 def has_gone(writer: Writer | None, segment: Path) -> bool:
-    """The same for the writer of a segment; of one that cannot be read nothing is known."""
+    """The same for the writer of a segment.
+
+    A process may be killed before it says there who it is. Then the file's name tells, once the
+    file is some seconds old: in a younger one that is perhaps just being written.
+    """
+    if writer is None:
+        written = _touched(segment)
+        if written is None or time.time() - written < UNNAMED_SECONDS:
+            return False
+        writer = named_writer(segment.stem.rpartition("-")[0], by=written)
     return writer is not None and is_gone(segment.parents[1], writer, segment)
 
 
