@@ -25,6 +25,8 @@ _MOST_SHOWN = 20
 def command(ctx: click.Context, files: tuple[str, ...], name: str | None, store: str | None, as_json: bool) -> None:
     """Import spans: OTLP (JSON or protobuf), Phoenix, MLflow or Inspect logs; plain or gzip; "-" is standard input.
 
+    A folder of a disk store or a journal segment (.wal) from another node is merged into the experiment it is of.
+
     The spans of a file are one experiment, whose id comes from its content, unless they name theirs.
     Importing the same spans again changes nothing. Exit code 1 if something could not be read.
     """

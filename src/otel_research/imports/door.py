@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from otel_research import lifecycle
 from otel_research.experiments import check_name
@@ -26,6 +26,10 @@ def import_spans(*files: File, store: str | Store | None = None, name: str | Non
     MLflow traces and Inspect logs, plain or gzip. The spans of a file are one experiment, whose id
     comes from the file's content, unless they name theirs (`experiment.id`). Importing the same
     spans again changes nothing. What cannot be read is logged and the rest is imported.
+
+    Folders of a disk store (one experiment's or all) and journal segments (`.wal`), copied from
+    other nodes, are merged instead, into a disk store: all processes' spans and ledgers become one
+    experiment, in whatever order and however often they come.
 
     Args:
         files: paths or binary streams.
@@ -55,10 +59,16 @@ def import_spans(*files: File, store: str | Store | None = None, name: str | Non
 def import_files(files: Sequence[File], library: Library, name: str | None = None) -> list[Report]:
     """Import every file, or none where one of them cannot be opened."""
     from otel_research.imports.intake import import_file
+    from otel_research.imports.nodes import import_copy, is_copy
     from otel_research.imports.source import check_readable
 
     if name is not None:
         check_name(name)
-    for file in files:
-        check_readable(file)
-    return [import_file(file, library, name) for file in files]
+    copies = {number for number, file in enumerate(files) if is_copy(file)}
+    for number, file in enumerate(files):
+        if number not in copies:
+            check_readable(file)
+    return [
+        import_copy(cast(Any, file), library, name) if number in copies else import_file(file, library, name)
+        for number, file in enumerate(files)
+    ]

@@ -26,7 +26,7 @@ class Share:
     def __init__(self, experiment_id: str, library: Library, name: str) -> None:
         self._id = experiment_id
         self._library = library
-        self._record = _record(library, experiment_id)
+        self._record = known_record(library, experiment_id)
         self._before = _count(library, experiment_id)
         self._name = name
         self._tags: tuple[str, ...] = ()
@@ -134,7 +134,8 @@ class Share:
         return msgspec.structs.replace(record, content_hash=hashed, ledger=ledger)
 
 
-def _record(library: Library, experiment_id: str) -> ExperimentRecord | None:
+def known_record(library: Library, experiment_id: str) -> ExperimentRecord | None:
+    """The record, if the store knows the experiment."""
     try:
         return library.get(experiment_id)
     except UnknownExperiment:

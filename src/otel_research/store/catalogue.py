@@ -52,14 +52,14 @@ class DiskCatalogue:
             ) from None
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror or error}.") from error
-        return _decoded(data, path)
+        return decoded(data, path)
 
     def list_experiments(self) -> list[ExperimentRecord]:
         """Every readable record, oldest first; a folder without a record is not one."""
         records = []
         for path in self.root.glob("*/experiment.json"):
             with contextlib.suppress(FileNotFoundError):
-                records.append(_decoded(path.read_bytes(), path))
+                records.append(decoded(path.read_bytes(), path))
         return sorted(records, key=lambda record: (record.started_ns, record.id))
 
     def delete_experiment(self, experiment_id: str) -> None:
@@ -113,7 +113,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield msgspec.json.decode(line)
 
 
-def _decoded(data: bytes, path: Path) -> ExperimentRecord:
+def decoded(data: bytes, path: Path) -> ExperimentRecord:
+    """The record in a file; raises `StoreError` naming it."""
     try:
         record = msgspec.json.decode(data, type=ExperimentRecord)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

@@ -278,7 +278,7 @@ class DiskStore(DiskCatalogue):
             if not unsealed:
                 continue
             number, tail = tails.get((experiment_id, writer), (-1, None))
-            if tail is None or number != current.number:
+            if tail is None or number != current.number or tail.is_ahead_of(unsealed):
                 tail = WriterTail(current.carried(writer))
                 tails[experiment_id, writer] = current.number, tail
             tail.refresh(unsealed)

@@ -86,6 +86,11 @@ def segment_files(folder: Path) -> dict[str, list[SegmentFile]]:
     return {writer: sorted(files, key=lambda file: file.number) for writer, files in found.items()}
 
 
+def is_segment_name(name: str) -> bool:
+    """Whether a file of this name is a writer's segment."""
+    return _SEGMENT.fullmatch(name) is not None
+
+
 def segment_name(writer: str, index: int) -> str:
     """The file name of a writer's segment."""
     return f"{writer}-{index:06}.wal"
@@ -99,6 +104,13 @@ class WriterTail:
         self.contents = Contents(self._carried)
         self._frames: list[pl.DataFrame] = []
         self._current: str | None = None
+        self._begun: set[str] = set()
+
+    def is_ahead_of(self, sources: Sequence[Source]) -> bool:
+        """Whether segments have come that belong before the one it reads: then reading has to begin again."""
+        names = [source.name for source in sources]
+        before = names[: names.index(self._current)] if self._current in names else []
+        return not self._begun.issuperset(before)
 
     def refresh(self, sources: Sequence[Source]) -> None:
         """Read the new frames of the segments; sources are the writer's, in order, from where we are."""
@@ -111,6 +123,7 @@ class WriterTail:
             if source.name != self._current:
                 self.contents.next_segment(source.name)
                 self._current = source.name
+                self._begun.add(source.name)
             records += self.new_spans(source)
         if records:
             # Once for all segments: a conversion has a price of its own, whatever its size.
