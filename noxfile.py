@@ -121,6 +121,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def stores(session: nox.Session) -> None:
+    """Stores that are away for ten minutes and killed twenty times; rows per second into PostgreSQL."""
+    session.install(".[all]", *_group("test"))
+    long = {"STORES_AWAY_SECONDS": "600", "STORES_KILLS": "20"}
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-s", "tests/store", "tests/archive"]), env=long)
+    session.run("python", "benchmarks/postgres.py")
+
+
+@nox.session(python=PYTHONS[0])
 def calibration(session: nox.Session) -> None:
     """Whether p-values and intervals are what they say: simulations, written to docs/calibration.md."""
     session.install(".[all]", *_group("test"))

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUN = {"python", "bash"}
-SHOWN = {"", "text", "json", "toml", "yaml", "mermaid"}
-"""Languages of blocks that are output or files, not code to run."""
+SHOWN = {"", "text", "json", "toml", "yaml", "mermaid", "sql"}
+"""Languages of blocks that are output or files, not code to run. SQL runs in `tests/store/test_postgres.py`."""
 INSTALLS = re.compile(r"^(python3 -m venv|pip install|\.venv/bin/)")
 """Commands that make environments are run by CI itself (`.ci/run`), not inside one."""
 

@@ -29,6 +29,7 @@ DOOR = frozenset(
         "lifecycle",
         "block",
         "handle",
+        "keeping",
         "selection",
         "trial",
         "watched",
@@ -85,6 +86,8 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "scipy": frozenset({"analysis"}),
     "statsmodels": frozenset({"analysis"}),
     "duckdb": frozenset({"analysis"}),
+    "psycopg": frozenset({"store"}),
+    "obstore": frozenset({"store", "archive"}),
     "genai_prices": frozenset({"pricing"}),
     "rich": frozenset({"report", "cli", "demo"}),
     "click": frozenset({"cli"}),
@@ -98,7 +101,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
 
 HEAVY = ("polars", "pyarrow", "rich", "scipy", "statsmodels", "numpy", "duckdb", "openai", "narwhals", "genai_prices")
 """What `import otel_research` must not load, with the exporters."""
-ONLY_INSIDE_FUNCTIONS = ("scipy", "statsmodels", "rich", "duckdb", "openai", "uvicorn")
+ONLY_INSIDE_FUNCTIONS = ("scipy", "statsmodels", "rich", "duckdb", "openai", "uvicorn", "psycopg", "obstore")
 LONGEST = 400
 CORE_LIMIT = 42
 

@@ -279,6 +279,21 @@ class Experiment(Watchable, RunsTrials):
 
         return export(self, format, path, **options)
 
+    def archive(
+        self,
+        destination: str = "local",
+        path: str | Path | None = None,
+        bucket: str | None = None,
+        prefix: str | None = None,
+    ) -> str:
+        """Put the whole experiment, sealed and verifiable, into one folder or S3 prefix; where that is.
+
+        Of a running experiment it is a checkpoint; a stopped one becomes "archived". See `keeping.archive`.
+        """
+        from otel_research.keeping import archive
+
+        return archive(self, destination, path, bucket, prefix)
+
     # -- annotations and the end --------------------------------------------------------
 
     def exclude(self, trial_or_where: Trial | str | Mapping[str, Any], *, reason: str) -> None:
@@ -338,6 +353,8 @@ class Experiment(Watchable, RunsTrials):
 
     def _sealed(self, *, stopped_ns: int) -> None:
         """Seal what is stored and set the record's last state; `lifecycle.stop_experiment` calls it."""
+        from otel_research.keeping import publish
+
         self._look_once_more()
         # First, because it gives back what the open segment had taken in advance: the rest may need the room.
         self.library.seal(self.id)
@@ -348,6 +365,7 @@ class Experiment(Watchable, RunsTrials):
         self._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)
         try:
             self._replace(content_hash=content_hash(self.library.scan(self.id)), ledger=self.ledger().to_dict())
+            publish(self)
         except Exception as error:
             if not self.library.is_fed:
                 raise

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from otel_research.store.base import Store
 from otel_research.store.disk import DiskStore
 from otel_research.store.memory import MemoryStore
+from otel_research.store.postgres import PostgresStore
+from otel_research.store.s3 import S3Store
 from otel_research.testing import StoreContract
 
 
@@ -18,3 +22,21 @@ class TestMemory(StoreContract):
 class TestDisk(StoreContract):
     def open_store(self, folder: Path) -> Store:
         return DiskStore(folder)
+
+
+class TestPostgres(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, postgres_url: str) -> None:
+        self.url = postgres_url
+
+    def open_store(self, folder: Path) -> Store:
+        return PostgresStore(self.url)
+
+
+class TestS3(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _bucket(self, s3_bucket: str) -> None:
+        self.url = f"s3://{s3_bucket}/a prefix/of ours"
+
+    def open_store(self, folder: Path) -> Store:
+        return S3Store(self.url)

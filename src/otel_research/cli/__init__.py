@@ -34,6 +34,11 @@ COMMANDS = (
     "reprice",
     "doctor",
     "selftest",
+    "archive",
+    "verify",
+    "restore",
+    "erase",
+    "cleanup",
 )
 """Each is a module of this folder that holds a click command called `command`; `import_` for a word of Python's."""
 

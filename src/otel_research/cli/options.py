@@ -22,7 +22,9 @@ Decorated = Callable[..., Any]
 
 def store_option(command: Decorated) -> Decorated:
     """--store: the store to read."""
-    help_text = "Store: disk:PATH or memory:. Default: OTEL_RESEARCH_STORE, else disk:.otel_research."
+    help_text = (
+        "Store: disk:PATH, postgresql://…, s3://BUCKET/PREFIX. Default: OTEL_RESEARCH_STORE, else disk:.otel_research."
+    )
     return click.option("--store", metavar="URL", default=None, help=help_text)(command)
 
 

@@ -114,6 +114,14 @@ class Accounts(Protocol):
 
 
 @runtime_checkable
+class Derived(Protocol):
+    """Optional: calls and their cost beside the rows, for those who query the store without us."""
+
+    def put_derived(self, experiment_id: str, calls: pl.DataFrame, prices: str, /) -> None:
+        """Replace an experiment's calls: identity and DERIVED columns, and which prices were used."""
+
+
+@runtime_checkable
 class Catalogue(Protocol):
     """Where experiment records live. Optional: a store without it uses the local disk's."""
 

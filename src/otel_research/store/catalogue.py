@@ -113,8 +113,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield msgspec.json.decode(line)
 
 
-def decoded(data: bytes, path: Path) -> ExperimentRecord:
-    """The record in a file; raises `StoreError` naming it."""
+def decoded(data: bytes, path: Path | str) -> ExperimentRecord:
+    """The record that JSON holds; `path` says where, for the error of one that cannot be read."""
     try:
         record = msgspec.json.decode(data, type=ExperimentRecord)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

@@ -55,12 +55,15 @@ class Feed:
         # One delivery at a time: the background thread, a flush and a stop may meet.
         self._lock = threading.RLock()
         self._is_delivering = False
+        self._is_over = False
+        """Nobody writes any more: also for the attempts that follow one that failed."""
         self._failures = 0
         self._next_try = 0.0
         self._has_logged = False
 
     def claim(self, writer: str) -> None:
         """This process writes under that name, and delivers what it writes."""
+        self._is_over = False
         self._backlog.claim(writer)
 
     @property
@@ -83,6 +86,7 @@ class Feed:
                 self._is_delivering = False
 
     def _deliver(self, *, is_over: bool) -> int:
+        self._is_over = is_over = is_over or self._is_over
         if self._mirror is not None and self._backlog.is_catalogue_waiting:
             self._mirror.deliver(self.experiment_id)
         sent = sum(self._deliver_writer(writer) for writer in self._writers())
@@ -92,13 +96,16 @@ class Feed:
         if sent or is_over:
             self._put_accounts()
         if is_over and not self.holds_rows:
+            settle = getattr(self._store, "settle", None)
+            if settle is not None:
+                settle(self.experiment_id)
             self._backlog.finish()
         return sent
 
     def try_deliver(self, *, is_over: bool = False, now: bool = False) -> bool:
         """`deliver`, where a store that failed is left alone for a while unless `now`; False where it failed or waits."""
         if not now and time.monotonic() < self._next_try:
-            return False
+            return self._failures == 0
         try:
             self.deliver(is_over=is_over)
         except Exception as error:
@@ -106,7 +113,8 @@ class Feed:
             self._next_try = time.monotonic() + min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
             self._complain(error)
             return False
-        self._failures, self._next_try, self._has_logged = 0, 0.0, False
+        self._failures, self._has_logged = 0, False
+        self._next_try = time.monotonic() + getattr(self._store, "delivery_seconds", 0.0)
         return True
 
     def _complain(self, error: Exception) -> None:
@@ -182,6 +190,15 @@ class Feed:
                 counts = msgspec.to_builtins(frames.get(writer, Counts()))
                 told = {**ledgers.get(writer, {}), "frames": counts}
                 self._store.put_accounts(self.experiment_id, writer, told)
+
+    def publish(self) -> None:
+        """Tell the store what was counted; where it is away that waits like the rest."""
+        try:
+            with self._lock, uninstrumented():
+                self._put_accounts()
+        except Exception:
+            self._backlog.note_catalogue(is_waiting=True)
+            raise
 
     @property
     def holds_rows(self) -> bool:

@@ -23,6 +23,7 @@ from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
 from otel_research.store.files import create_whole, one_at_a_time
 
+FORMAT_VERSION = 1
 _NUMBER = re.compile(r"(\d+)\.json")
 
 
@@ -49,7 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sealed: tuple[Sealed, ...] = ()
     is_distinct: bool = False
     """Checked: no two rows share an identity, so that a scan need not look."""
-    format_version: int = 1
+    format_version: int = FORMAT_VERSION
 
     def names(self) -> set[str]:
         """Segments and batches that are sealed."""
@@ -78,13 +79,29 @@ def latest(folder: Path) -> Manifest:
 
 def _read(path: Path) -> Manifest:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return decoded(path.read_bytes(), path)
     except FileNotFoundError:
         raise
-    except (OSError, msgspec.DecodeError) as error:
+    except OSError as error:
+        raise StoreError(
+            f"cannot read {path}: {error.strerror or error}. The Parquet files beside it are intact."
+        ) from error
+
+
+def decoded(data: bytes, path: Path | str) -> Manifest:
+    """The manifest that JSON holds; `path` says where, for the error of one that cannot be read."""
+    try:
+        found = msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
         raise StoreError(
             f"{path} is not a readable manifest: {error}. The Parquet files beside it are intact."
         ) from error
+    if found.format_version > FORMAT_VERSION:
+        raise StoreError(
+            f"{path} was written by a newer otel-research (format {found.format_version}, this version reads up to "
+            f"{FORMAT_VERSION}). Upgrade: pip install -U otel-research."
+        )
+    return found
 
 
 def update(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:

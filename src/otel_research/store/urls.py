@@ -27,6 +27,18 @@ def _memory(rest: str) -> Store:
     return MemoryStore()
 
 
+def _postgres(rest: str) -> Store:
+    from otel_research.store.postgres import PostgresStore
+
+    return PostgresStore(f"postgresql:{rest}")
+
+
+def _s3(rest: str) -> Store:
+    from otel_research.store.s3 import S3Store
+
+    return S3Store(f"s3:{rest}")
+
+
 _SECRET = re.compile(r"(?i)(password|passwd|pwd|secret\w*|token|sslpassword|access_key\w*)=[^&\s]*")
 _USER = re.compile(r"//([^/@:\s]*):[^@/\s]*@")
 
@@ -39,6 +51,9 @@ def redacted(url: str) -> str:
 STORES: tuple[tuple[str, Callable[[str], Store]], ...] = (
     ("disk", _disk),
     ("memory", _memory),
+    ("postgresql", _postgres),
+    ("postgres", _postgres),
+    ("s3", _s3),
 )
 
 

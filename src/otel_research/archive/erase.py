@@ -1,0 +1,90 @@
+"""One user's or session's spans out of an archive: with a record of it, and a new seal."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from otel_research.archive import local, results, seal
+from otel_research.archive.verify import verify
+from otel_research.errors import ArchiveError, ConfigurationError
+from otel_research.experiments import ExperimentRecord
+
+WHO = ("user_id", "session_id", "conversation_id", "trace_id")
+"""Columns that say whose spans they are."""
+
+
+def erase(folder: Path, column: str, value: str, reason: str) -> dict[str, Any]:
+    """Take out every trace that has a span of that user or session; the record of the erasure.
+
+    Whole traces go, because the answers of a conversation stand in their other spans too. The record
+    names whom only by a hash. The old files are removed; the archive's numbers are derived anew.
+    """
+    if column not in WHO:
+        raise ConfigurationError(f"erase by one of {', '.join(WHO)}, not {column!r}.")
+    if not reason.strip():
+        raise ConfigurationError("an erasure needs a reason that a reader can judge.")
+    folder = folder.expanduser().absolute()
+    before = verify(folder)
+    if not before.is_sound:
+        first = before.problems[0]
+        raise ArchiveError(f"{folder} is not changed, because it is damaged: {first.file} {first.what}.")
+    with local.beside(folder) as fresh:
+        erasure = _rewrite(folder, fresh, column, value, reason)
+        if erasure["rows"]:
+            local.replace(fresh, folder)
+    return erasure
+
+
+def _rewrite(folder: Path, fresh: Path, column: str, value: str, reason: str) -> dict[str, Any]:
+    import polars as pl
+
+    from otel_research.pricing import kept, price
+    from otel_research.semconv import calls
+    from otel_research.spans.digest import content_hash
+    from otel_research.spans.schema import ALL, STORED, names
+
+    manifest = seal.manifest_of(folder)
+    spans = seal.read_spans(folder)
+    theirs = spans.filter(pl.col(column) == value).select("trace_id").unique().collect()["trace_id"].implode()
+    rest = spans.filter(~pl.col("trace_id").is_in(theirs)).select(names(STORED))
+    table = kept.again(msgspec.json.decode((folder / "prices.json").read_bytes()))
+    rows = seal.write_spans(fresh, price(calls.mark(rest), table).select(names(ALL)))
+    gone = manifest.rows - rows
+    erasure = {
+        "what": f"{column} with SHA-256 {hashlib.sha256(value.encode()).hexdigest()}",
+        "rows": gone,
+        "reason": reason,
+        "time_ns": time.time_ns(),
+    }
+    left = seal.read_spans(fresh)
+    hashed = content_hash(left)
+    record = msgspec.json.decode((folder / "experiment.json").read_bytes(), type=ExperimentRecord)
+    ended = left.select((~pl.col("status").eq_missing("interrupted")).sum()).collect().item()
+    ledger = msgspec.json.decode((folder / "ledger.json").read_bytes())
+    ledger |= {"stored": int(ended), "erased": ledger.get("erased", 0) + ledger["stored"] - int(ended)}
+    shutil.copy(folder / "annotations.jsonl", fresh / "annotations.jsonl")
+    seal.write_parts(
+        fresh,
+        msgspec.structs.replace(record, content_hash=hashed),
+        {"ledger.json": seal.encoded(ledger), "prices.json": (folder / "prices.json").read_bytes()},
+    )
+    (fresh / "results.json").write_bytes(seal.encoded(results.derived(results.subject_of(fresh))))
+    kept_before = (folder / seal.SEAL).read_text().split("\n")[0]
+    seal.close(
+        fresh,
+        msgspec.structs.replace(
+            manifest,
+            rows=rows,
+            content_hash=hashed,
+            files={},
+            erasures=(*manifest.erasures, erasure),
+            previous_seal=kept_before,
+        ),
+    )
+    return erasure

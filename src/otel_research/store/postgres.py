@@ -1,0 +1,203 @@
+"""Spans in PostgreSQL 15 or newer: `postgresql://USER@HOST/DATABASE?sslmode=verify-full&schema=NAME`.
+
+Durability: what `append` returned for is committed. Any number of processes and machines may
+write to one experiment. A password comes from PGPASSWORD or ~/.pgpass; every option of libpq
+passes through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from otel_research.errors import StoreClosed
+from otel_research.experiments import check_id
+from otel_research.spans.schema import IDENTITY, STORED, names, polars_schema
+from otel_research.store import rows
+from otel_research.store.feed import uninstrumented
+from otel_research.store.postgres_catalogue import PostgresCatalogue
+from otel_research.store.postgres_database import Database, load_psycopg, sql
+from otel_research.store.postgres_rows import ARRIVING, arriving_type, from_csv, selected, stored_as, to_csv, value_of
+from otel_research.store.urls import redacted
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+    from otel_research.store.postgres_database import Connection
+
+_READ_ROWS = 20_000
+_YEARS = range(2000, 2100)
+"""Starts outside these share one partition."""
+_SECOND = 1_000_000_000
+
+
+class PostgresStore(PostgresCatalogue):
+    """Spans, records, annotations and counts in one schema of a database."""
+
+    def __init__(self, url: str) -> None:
+        load_psycopg()
+        self.url = redacted(url)
+        self._database = Database(url, self.url)
+        # Protects the connection: one write at a time. Reads have connections of their own.
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._partitions: set[str] = set()
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"PostgresStore({self.url!r})"
+
+    # -- the way in ---------------------------------------------------------------------
+
+    def append(self, batch: pa.RecordBatch, /) -> None:
+        """Store all rows in one transaction; a row that is there already changes nothing."""
+        import polars as pl
+
+        given = pl.DataFrame(pl.from_arrow(batch)).select(names(STORED))
+        # In one order everywhere, so that two writers never wait for each other.
+        frame = rows.once(given.lazy()).sort(IDENTITY).collect()
+        with self._writing() as connection:
+            if frame.height:
+                self._make_partitions(connection, frame)
+                self._store(connection, to_csv(frame))
+
+    def _store(self, connection: Connection, content: bytes) -> None:
+        psycopg = load_psycopg()
+        try:
+            self._insert(connection, content, "{}::jsonb")
+        except (psycopg.DataError, psycopg.errors.StatementTooComplex):
+            # Something that jsonb cannot hold: look at each row.
+            self._insert(connection, content, "as_jsonb({})")
+
+    def _insert(self, connection: Connection, content: bytes, as_json: str) -> None:
+        declared = ", ".join(f'"{column.name}" {arriving_type(column)}' for column in ARRIVING)
+        columns = [f'"{stored_as(column)}"' for column in ARRIVING]
+        values = [value_of(column) for column in ARRIVING]
+        columns.append("attributes")
+        values.append(as_json.format("substr(attributes, 2)"))
+        changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name.strip('"') not in IDENTITY)
+        insert = sql("insert").format(columns=", ".join(columns), values=", ".join(values), changes=changes)
+        with connection.transaction():
+            connection.execute(f"CREATE TEMPORARY TABLE arriving ({declared}) ON COMMIT DROP".encode())
+            with connection.cursor() as cursor:
+                with cursor.copy("COPY arriving FROM STDIN (FORMAT csv)") as copy:
+                    copy.write(content)
+                cursor.execute(insert.encode())
+
+    def _make_partitions(self, connection: Connection, frame: pl.DataFrame) -> None:
+        """One per month that occurs, made when it first does."""
+        for name, first, end in _months(frame):
+            if name not in self._partitions:
+                found = connection.execute("SELECT to_regclass(%s)", (name,)).fetchone()
+                if found is None or found[0] is None:
+                    with contextlib.suppress(load_psycopg().errors.DuplicateTable):
+                        connection.execute(
+                            f"CREATE TABLE {name} PARTITION OF spans FOR VALUES FROM ({first}) TO ({end})".encode()
+                        )
+                self._partitions.add(name)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """The connection for writes, made anew after it broke."""
+        psycopg = load_psycopg()
+        with self._lock, uninstrumented():
+            if self._is_closed:
+                raise StoreClosed(f"{self!r} is closed; make a new one or call otel_research.configure() again.")
+            if self._connection is None or self._connection.closed:
+                self._connection, self._partitions = self._database.connect(), set()
+            try:
+                yield self._connection
+            except psycopg.Error as error:
+                self._drop_connection()
+                raise self._database.meant(error) from error
+            except BaseException:
+                self._drop_connection()
+                raise
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
+
+    # -- the way out --------------------------------------------------------------------
+
+    def scan(self, experiment_id: str | None = None) -> pl.LazyFrame:
+        """Every stored row once; only the columns that are needed are fetched, when they are."""
+        from polars.io.plugins import register_io_source
+
+        if experiment_id is not None:
+            check_id(experiment_id)
+        with self._database.reading():
+            pass  # so that a store that cannot be read says so here
+
+        def batches(
+            with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+        ) -> Iterator[pl.DataFrame]:
+            wanted = names(STORED) if with_columns is None else with_columns
+            limit = n_rows if predicate is None else None
+            for frame in self._fetch(experiment_id, wanted, limit, batch_size or _READ_ROWS):
+                yield frame if predicate is None else frame.filter(predicate)
+
+        return register_io_source(batches, schema=polars_schema(STORED))
+
+    def _fetch(
+        self, experiment_id: str | None, columns: list[str], limit: int | None, size: int
+    ) -> Iterator[pl.DataFrame]:
+        where = "" if experiment_id is None else f"WHERE experiment_id = '{check_id(experiment_id)}'"
+        most = "" if limit is None else f"LIMIT {limit:d}"
+        query = f"COPY (SELECT {selected(columns)} FROM spans {where} {most}) TO STDOUT (FORMAT csv)"
+        waiting: list[bytes] = []
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(self._database.reading())
+            with uninstrumented():
+                # Not for the whole block: who asks for the next rows may do so in another context.
+                cursor = stack.enter_context(connection.cursor())
+                copy = stack.enter_context(cursor.copy(query.encode()))
+            for message in copy:
+                waiting.append(bytes(message))
+                if len(waiting) >= size:
+                    yield from_csv(waiting, columns)
+                    waiting = []
+            if waiting:
+                yield from_csv(waiting, columns)
+
+    # -- the end ------------------------------------------------------------------------
+
+    def delete(self, experiment_id: str) -> None:
+        """Forget an experiment's rows and counts."""
+        check_id(experiment_id)
+        with self._writing() as connection, connection.transaction():
+            for table in ("spans", "calls", "accounts"):
+                connection.execute(f"DELETE FROM {table} WHERE experiment_id = %s".encode(), (experiment_id,))
+
+    def close(self) -> None:
+        """Let the connection go. Idempotent."""
+        with self._lock:
+            self._is_closed = True
+            self._drop_connection()
+
+    def after_fork(self) -> None:
+        """In the child: the connection is the parent's, and the lock may be held by a thread that is gone."""
+        self._lock = threading.Lock()
+        self._inherited: Any = self._connection  # kept, because closing it would end the parent's
+        self._connection = None
+
+
+def _months(frame: pl.DataFrame) -> Iterator[tuple[str, int, int]]:
+    """(partition, its first nanosecond, its end) of every month that occurs."""
+    import polars as pl
+
+    seconds = frame["start_ns"].drop_nulls() // _SECOND
+    low, high = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (_YEARS.start, _YEARS.stop))
+    dates = seconds.filter((seconds >= low) & (seconds < high))
+    found = pl.from_epoch(dates, time_unit="s").dt.month_start().dt.date().unique().sort()
+    for first in found:
+        end = datetime(first.year + first.month // 12, first.month % 12 + 1, 1, tzinfo=UTC)
+        begin = datetime(first.year, first.month, 1, tzinfo=UTC)
+        name = f"spans_{first.year}_{first.month:02}"
+        yield name, int(begin.timestamp()) * _SECOND, int(end.timestamp()) * _SECOND
