@@ -43,9 +43,10 @@ class PostgresStore(PostgresCatalogue):
         self.url = redacted(url)
         self._database = Database(url, self.url)
         # Protects the connection: one write at a time. Reads have connections of their own.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._connection: Connection | None = None
         self._partitions: set[str] = set()
+        self._is_writing = False
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -103,20 +104,32 @@ class PostgresStore(PostgresCatalogue):
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:
         """The connection for writes, made anew after it broke."""
-        psycopg = load_psycopg()
         with self._lock, uninstrumented():
             if self._is_closed:
                 raise StoreClosed(f"{self!r} is closed; make a new one or call otel_research.configure() again.")
-            if self._connection is None or self._connection.closed:
-                self._connection, self._partitions = self._database.connect(), set()
+            if self._is_writing:
+                # A signal handler in the middle of a write, which goes on after it.
+                with self._database.reading() as another:
+                    yield another
+                return
+            self._is_writing = True
             try:
-                yield self._connection
-            except psycopg.Error as error:
-                self._drop_connection()
-                raise self._database.meant(error) from error
-            except BaseException:
-                self._drop_connection()
-                raise
+                yield from self._with_connection()
+            finally:
+                self._is_writing = False
+
+    def _with_connection(self) -> Iterator[Connection]:
+        psycopg = load_psycopg()
+        if self._connection is None or self._connection.closed:
+            self._connection, self._partitions = self._database.connect(), set()
+        try:
+            yield self._connection
+        except psycopg.Error as error:
+            self._drop_connection()
+            raise self._database.meant(error) from error
+        except BaseException:
+            self._drop_connection()
+            raise
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
@@ -183,9 +196,9 @@ class PostgresStore(PostgresCatalogue):
 
     def after_fork(self) -> None:
         """In the child: the connection is the parent's, and the lock may be held by a thread that is gone."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._inherited: Any = self._connection  # kept, because closing it would end the parent's
-        self._connection = None
+        self._connection, self._is_writing = None, False
 
 
 def _months(frame: pl.DataFrame) -> Iterator[tuple[str, int, int]]:

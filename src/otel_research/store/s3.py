@@ -50,7 +50,7 @@ class S3Store:
         self._is_closed = False
         self._is_checked = False
         # Protects the check, which is made once.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
@@ -158,7 +158,7 @@ class S3Store:
 
     def after_fork(self) -> None:
         """In the child: connections and threads are the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._bucket = Bucket(self._bucket.bucket, self._bucket.prefix)
 
     def _check_open(self) -> None:
