@@ -40,11 +40,13 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
 
     lost = _lost(told, frames, have_left=have_left)
     late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
+    lost_received = _summed(told, "lost_received")
     filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
     # What came in from elsewhere may have been journaled here too: those ends are not of spans made here.
     framed = frames.ended - elsewhere
     # Spans may go on ending between the two looks: what is stored beyond the frames counted is the next look's.
-    stored = min(rows.stored, framed + received) if is_running else rows.stored
+    arrived = received - lost_received.total()
+    stored = min(rows.stored, framed + arrived) if is_running else rows.stored
     ended = framed + filtered + sampled_out + lost.total() + late
     started = _count(told, "started") if have_left else _started(told, frames, elsewhere)
     if rows.interrupted is None:
@@ -61,10 +63,10 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
         stored=stored,
         filtered=filtered,
         sampled_out=sampled_out,
-        duplicates=_duplicates(framed + received - stored, rows, received),
+        duplicates=_duplicates(framed + arrived - stored, rows, arrived),
         late=late,
         outside=0,
-        lost=dict(lost),
+        lost=dict(lost + lost_received),
         errors=dict(_summed(told, "errors")),
         overhead=functools.reduce(better, (process.get("overhead") or {} for process in told), {}),
     )
@@ -85,6 +87,7 @@ def of_processes(library: Library, experiment_id: str, *, is_running: bool) -> d
 def _of_process(frames: Counts, told: Told, *, is_running: bool) -> Ledger:
     lost = _lost(told, frames, have_left=bool(told[0].get("is_final")))
     late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
+    lost_received = _summed(told, "lost_received")
     filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
     framed = frames.ended - elsewhere
     ended = framed + filtered + sampled_out + lost.total() + late
@@ -96,11 +99,11 @@ def _of_process(frames: Counts, told: Told, *, is_running: bool) -> Ledger:
         open=unfinished if is_running else 0,
         interrupted=0 if is_running else unfinished,
         received=received,
-        stored=framed + received,
+        stored=framed + received - lost_received.total(),
         filtered=filtered,
         sampled_out=sampled_out,
         late=late,
-        lost=dict(lost),
+        lost=dict(lost + lost_received),
         errors=dict(_summed(told, "errors")),
         overhead=told[0].get("overhead") or {},
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from otel_research.spans.batch import Definitions
     from otel_research.spans.record import SpanRecord
 
+Owned = list[tuple[ReadableSpan, str]]
+"""Spans with the experiment of each."""
 SYNC_SECONDS = 1.0
 """Exports make what came before them durable at most this often; `force_flush` does it at once."""
 
@@ -90,41 +93,51 @@ class ExperimentExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Store the batch: SUCCESS only when all of it is stored."""
-        if self._is_shut:
-            self._tally.add("lost:shut_down", len(spans))
-            return SpanExportResult.FAILURE
         mine = [(span, experiment) for span in spans if (experiment := self._experiment_of(span)) is not None]
         self._tally.add("outside", len(spans) - len(mine))
-        if not mine:
-            return SpanExportResult.SUCCESS
-        try:
-            self._store(mine)
-        except Exception as error:
-            self._tally.add("lost:store_error", len(mine))
-            _logger.warning("otel_research: the exporter could not store %d spans: %s", len(mine), error)
-            return SpanExportResult.FAILURE
-        return SpanExportResult.SUCCESS
+        if self._is_shut:
+            self._lose(mine, "shut_down")
+            return SpanExportResult.FAILURE if mine else SpanExportResult.SUCCESS
+        stored = self._stored(mine)
+        if time.monotonic() > self._next_sync:
+            self._make_durable()
+        return SpanExportResult.SUCCESS if stored == len(mine) else SpanExportResult.FAILURE
 
     def _experiment_of(self, span: ReadableSpan) -> str | None:
         named = (span.attributes or {}).get("experiment.id")
         # A span that names nonsense must not cost its neighbours in the batch.
         return named if is_id(named) else self._default
 
-    def _store(self, spans: list[tuple[ReadableSpan, str]]) -> None:
-        for span, experiment_id in spans:
-            self._ensure_record(experiment_id, span)
+    def _stored(self, spans: Owned) -> int:
+        """How many of them are stored; each of the others is counted as lost."""
         if self._library.is_fed:
-            self._append(spans)
-        else:
-            # A batch for what this process also records itself: its log is the recorder's.
-            self._append([(span, owner) for span, owner in spans if owner in registry.running])
-            self._journal([(span, owner) for span, owner in spans if owner not in registry.running])
-        for _, experiment_id in spans:
-            self._tally.add(f"received:{experiment_id}")
-        if time.monotonic() > self._next_sync:
-            self._make_durable()
+            return self._attempt(spans, self._append)
+        # A batch for what this process also records itself: its log is the recorder's.
+        ours = [(span, owner) for span, owner in spans if owner in registry.running]
+        return self._attempt(ours, self._append) + sum(
+            self._attempt([one], self._journal) for one in spans if one[1] not in registry.running
+        )
 
-    def _append(self, spans: list[tuple[ReadableSpan, str]]) -> None:
+    def _attempt(self, spans: Owned, store: Callable[[Owned], None]) -> int:
+        """Store them all, or none: how many."""
+        try:
+            for span, owner in spans:
+                self._ensure_record(owner, span)
+            store(spans)
+        except Exception as error:
+            self._lose(spans, "store_error")
+            _logger.warning("otel_research: the exporter could not store %d spans: %s", len(spans), error)
+            return 0
+        for _, owner in spans:
+            self._tally.add(f"received:{owner}")
+        return len(spans)
+
+    def _lose(self, spans: Owned, reason: str) -> None:
+        for _, owner in spans:
+            self._tally.add(f"lost:{reason}")
+            self._tally.add(f"lost_of:{owner}:{reason}")
+
+    def _append(self, spans: Owned) -> None:
         """One batch of rows."""
         if not spans:
             return
@@ -137,7 +150,7 @@ class ExperimentExporter(SpanExporter):
         for batch in table.combine_chunks().to_batches():
             self._library.store.append(batch)
 
-    def _journal(self, spans: list[tuple[ReadableSpan, str]]) -> None:
+    def _journal(self, spans: Owned) -> None:
         """One frame a span, as the processor would write it: a simple processor exports span by span."""
         for span, experiment_id in spans:
             log = self._log_of(experiment_id)
@@ -158,15 +171,39 @@ class ExperimentExporter(SpanExporter):
                 self._logs.setdefault(experiment_id, self._library.journal.open_log(experiment_id))
             return self._logs[experiment_id]
 
-    def _make_durable(self) -> None:
-        """Survive a power cut, and keep the count beside the rows."""
+    def _make_durable(self) -> bool:
+        """Survive a power cut, and keep the counts beside the rows; what fails is an error and costs no span."""
         self._next_sync = time.monotonic() + SYNC_SECONDS
-        for experiment_id, log in list(self._logs.items()):
-            log.sync()
-            self._library.beat(experiment_id, log.writer)
-        for experiment_id, received in self._tally.under("received").items():
-            counts = {"received": received, "framed": self._tally[f"framed:{experiment_id}"]}
-            self._library.put_ledger(experiment_id, self._writer.name, counts)
+        due: list[tuple[str, Callable[[], object]]] = []
+        for owner, log in list(self._logs.items()):
+            due.append(("fsync", log.sync))
+            due.append(("beat", functools.partial(self._library.beat, owner, log.writer)))
+        for owner, counts in self._counted().items():
+            due.append(("ledger", functools.partial(self._library.put_ledger, owner, self._writer.name, counts)))
+        failed = [what for what, step in due if not self._is_done(what, step)]
+        return not failed
+
+    def _is_done(self, what: str, step: Callable[[], object]) -> bool:
+        try:
+            step()
+        except (OSError, ResearchError) as error:
+            self._tally.add(f"error:{what}")
+            _logger.warning("otel_research: the exporter's spans are stored, but %s failed: %s", what, error)
+            return False
+        return True
+
+    def _counted(self) -> dict[str, dict[str, Any]]:
+        """By experiment, what its ledger is to know."""
+        stored, lost = self._tally.under("received"), self._tally.under("lost_of")
+        counted: dict[str, dict[str, Any]] = {}
+        for owner in {*stored, *(key.partition(":")[0] for key in lost)}:
+            reasons = {key.partition(":")[2]: number for key, number in lost.items() if key.startswith(owner + ":")}
+            counted[owner] = {
+                "received": stored.get(owner, 0) + sum(reasons.values()),
+                "framed": self._tally[f"framed:{owner}"],
+                "lost_received": reasons,
+            }
+        return counted
 
     def _ensure_record(self, experiment_id: str, span: ReadableSpan) -> None:
         with self._lock:
@@ -193,7 +230,11 @@ class ExperimentExporter(SpanExporter):
         received = sum(self._tally.under("received").values())
         lost = self._tally.under("lost")
         return Ledger(
-            received=received + sum(lost.values()), stored=received, outside=self._tally["outside"], lost=lost
+            received=received + sum(lost.values()),
+            stored=received,
+            outside=self._tally["outside"],
+            lost=lost,
+            errors=self._tally.under("error"),
         )
 
     def shutdown(self) -> None:
@@ -217,12 +258,7 @@ class ExperimentExporter(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Make everything that `export` returned SUCCESS for survive a power cut; False if that failed."""
-        try:
-            self._make_durable()
-        except (OSError, ResearchError) as error:
-            _logger.warning("otel_research: the exporter could not make its spans durable: %s", error)
-            return False
-        return True
+        return self._make_durable()
 
     def _after_fork(self) -> None:
         """In the child: segments and counts of its own."""
