@@ -159,8 +159,10 @@ def test_a_frame_in_the_middle_of_another(kind: str, tmp_path: Path, *, retires:
         made.close()
         for segment in retired:
             segment.finish()
-        assert place.ended() == [0, 1, 2, 3, 100, 101], at
-        assert (made.appended[END], list(made.refused)) == (6, []), at
+        # The last round may be one place too far: then nothing came in the middle.
+        expected = [0, 1, 2, 3, *([100, 101] if at <= last else [])]
+        assert place.ended() == expected, at
+        assert (made.appended[END], list(made.refused)) == (len(expected), []), at
         with pytest.raises(LogClosed):
             made.append(END, b"")
         at += STRIDE

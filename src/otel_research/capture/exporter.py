@@ -258,7 +258,7 @@ class ExperimentExporter(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Make everything that `export` returned SUCCESS for survive a power cut; False if that failed."""
-        return self._make_durable()
+        return self._make_durable() and not any(log.is_suspect for log in list(self._logs.values()))
 
     def _after_fork(self) -> None:
         """In the child: segments and counts of its own."""

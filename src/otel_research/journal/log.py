@@ -94,18 +94,14 @@ class Log:
         self.append_end = self._appender(frame.END)
 
     def append(self, kind: int, payload: bytes) -> None:
-        """Append one frame; `append_start` and `append_end` are the same for their kinds.
-
-        Raises `LogClosed` after `close`; a frame is then in no segment.
-        """
+        """Append one frame, as `append_start` and `append_end` do; after `close` it is `LogClosed`, and in no segment."""
         self._appender(kind)(payload)
 
     def _appender(self, kind: int) -> Append:
         """Appends frames of one kind to the current segment: the hot path.
 
-        It takes no lock. With the GIL a mapping's `write` is one step, and so is the addition
-        below (no call, hence no switch of threads, between its reading and its writing);
-        `tests/journal/test_threads.py` holds both to it.
+        It takes no lock. With the GIL a mapping's `write` is one step, and so is the addition below (no call, hence
+        no switch of threads, between its reading and its writing); `tests/journal/test_threads.py` holds both to it.
         """
         (write, seeds), appended, otherwise = self._current, self.appended, self._append_to_next
         seed = seeds[kind]
@@ -216,10 +212,9 @@ class Log:
 
     def _put_definition(self, payload: bytes) -> None:
         """Write what a number stands for that is in use from now on. Under the lock."""
-        if self._is_closed:
-            return
         try:
-            self._put(frame.DEFINITION, payload)
+            if not self._is_closed:
+                self._put(frame.DEFINITION, payload)
         except OSError:
             # Nothing that uses it may be here: what comes next begins a segment, and that begins with it.
             self._let_go(self._left())
@@ -237,12 +232,19 @@ class Log:
 
     def _roll(self, needed: int) -> None:
         """A new current segment that has room for `needed` bytes; the old one goes to `on_rolled`."""
-        fresh = self._started(needed)
         self._repeat_definitions()
         previous = self._segment
-        self._take(fresh)
-        self._end(previous)
+        self._take(self._after(previous, needed))
         self._let_go(previous)
+
+    def _after(self, segment: Segment, needed: int) -> Segment:
+        """The next segment, which readers see only once this one takes no more frames; without room it goes on."""
+        self._end(segment)
+        try:
+            return self._started(needed)
+        except BaseException:
+            segment.reopen()
+            raise
 
     def _started(self, needed: int) -> Segment:
         """A segment with its first frames: who writes it, and what the numbers stand for."""
@@ -262,7 +264,7 @@ class Log:
         self._opener.take()
 
     def _end(self, segment: Segment) -> None:
-        """Refuse what threads are about to write to a segment that is no longer current: it goes to the next."""
+        """Refuse what threads are about to write: it goes to the next segment."""
         with self._appending:
             segment.close()
 
@@ -285,8 +287,8 @@ class Log:
     def _left(self) -> Segment:
         """The current segment, which takes no more frames from here on. Under the lock."""
         previous = self._segment
-        self._use(NOWHERE)
         self._end(previous)
+        self._use(NOWHERE)
         return previous
 
     def close(self) -> None:
@@ -327,6 +329,11 @@ class Log:
     # -- durability ---------------------------------------------------------------------
 
     @property
+    def is_suspect(self) -> bool:
+        """Whether the last sync failed and none has succeeded since: a power cut may cost what was appended."""
+        return self._is_suspect
+
+    @property
     def is_dirty(self) -> bool:
         """Whether something was appended since the last sync."""
         return self._segment.at > self._synced_at
@@ -334,18 +341,15 @@ class Log:
     def sync(self) -> None:
         """Make everything appended so far survive a power cut. Threads that wait share one sync.
 
-        After a sync that failed the kernel may have dropped what it could not write, and the
-        next one would succeed all the same. So what was not durable is written again, to a new
-        segment, and the old one is cut where it was durable. `OSError` says that a sync failed,
-        also where the new segment took the data.
+        After a sync that failed the kernel may have dropped what it could not write, and the next one would succeed
+        all the same. So what was not durable is written again, to a new segment, and the old one is cut where it was
+        durable. `OSError` says that a sync failed, also where the new segment took the data.
         """
         segment, written = self._segment, self._segment.at
         with self._syncing:
-            if segment is self._segment and self._synced_at >= written:
-                return
-            if self._is_suspect and time.monotonic() < self._next_sync:
-                return
-            self._sync(segment)
+            is_done = segment is self._segment and self._synced_at >= written
+            if not is_done and not (self._is_suspect and time.monotonic() < self._next_sync):
+                self._sync(segment)
 
     def _sync(self, segment: Segment) -> None:
         with self._turn as turn:
@@ -376,7 +380,7 @@ class Log:
             if turn.is_nested or failed is not self._segment:
                 return
             durable = self._synced_at
-            fresh = self._started(self._opener.size)
+            fresh = self._after(failed, self._opener.size)
             end = failed.close()
             # Other threads write to the fresh one from here on.
             self._take(fresh)

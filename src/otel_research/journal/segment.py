@@ -48,6 +48,9 @@ class Segment(Protocol):
     def close(self) -> int:
         """From now on `write` raises; where the last frame ends. What was written can still be read."""
 
+    def reopen(self) -> None:
+        """Take frames again after `close`: there was no room for another segment."""
+
     def finish(self) -> None:
         """No more frames: release what is held, cut off what is unused, make the rest durable."""
 
@@ -83,7 +86,7 @@ class _Nowhere:
     def sync(self) -> None:
         """Nothing to do."""
 
-    finish = abandon = sync
+    finish = abandon = reopen = sync
 
 
 NOWHERE: Segment = _Nowhere()
@@ -105,11 +108,6 @@ class _Mapped:
         """Where the next frame goes."""
         return self.mapping.tell() if self._end is None else self._end
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether no more frames can come."""
-        return self._end is not None
-
     def close(self) -> int:
         """From now on `write` raises; where the last frame ends."""
         if self._end is None:
@@ -120,6 +118,12 @@ class _Mapped:
                 at += HEADER_SIZE + HEADER.unpack_from(self.mapping, at)[2]
             self._end = at
         return self._end
+
+    def reopen(self) -> None:
+        """Take frames again after `close`."""
+        if self._end is not None:
+            self.mapping.seek(self._end)
+            self._end = None
 
 
 class MemorySegment(_Mapped):
@@ -205,7 +209,7 @@ class WrittenSegment:
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         self.name = path.stem
-        self.size = size
+        self.size = self._room = size
         self.at = 0
         # Protects the position: one frame after another, each whole.
         self._lock = threading.RLock()
@@ -269,6 +273,11 @@ class WrittenSegment:
         with self._lock:
             self.size = 0
             return self.at
+
+    def reopen(self) -> None:
+        """Take frames again after `close`."""
+        with self._lock:
+            self.size = self._room
 
     def finish(self) -> None:
         """Make durable and close; in the middle of a frame, after it."""

@@ -35,6 +35,8 @@ class _Held:
         self.tail = WriterTail()
         self.appended: list[pl.DataFrame] = []
         self.log: Log | None = None
+        self.rolled: set[str] = set()
+        """Names of segments that take no more frames."""
         self.settled = Counts()
         """What the frames tell that became rows when the experiment was over."""
         self.ledgers: dict[str, dict[str, Any]] = {}
@@ -89,7 +91,11 @@ class MemoryStore:
             held.segments.append(SegmentBuffer(segment, writer.name, index))
             return segment
 
-        held.log = Log(open_segment, on_rolled=on_rolled or _finish, largest=LARGEST_SEGMENT)
+        def rolled(segment: Segment) -> None:
+            held.rolled.add(segment.name)
+            (on_rolled or _finish)(segment)
+
+        held.log = Log(open_segment, on_rolled=rolled, largest=LARGEST_SEGMENT)
         return held.log
 
     def append(self, batch: pa.RecordBatch, /) -> None:
@@ -144,11 +150,12 @@ class MemoryStore:
         """Convert new frames; drop the buffers of segments that take no more."""
         with self._lock:
             segments = list(held.segments)
-            # Asked first: a thread may be on its way to a segment that is no longer the current one.
-            closed = [buffer for buffer in segments if buffer.segment.is_closed]
+            # Asked first: what is written after that is to a segment that stays.
+            complete = 1 + max((at for at, buffer in enumerate(segments) if buffer.name in held.rolled), default=-1)
             held.tail.refresh(segments)
-            for buffer in closed:
-                held.segments.remove(buffer)
+            # In place: a thread may be adding one.
+            del held.segments[:complete]
+            held.rolled.difference_update(buffer.name for buffer in segments[:complete])
 
     def counts(self, experiment_id: str) -> tuple[Counts, int]:
         """(what all frames tell, spans that are open and no row yet)."""
