@@ -134,3 +134,24 @@ def calibration(session: nox.Session) -> None:
     """Whether p-values and intervals are what they say: simulations, written to docs/calibration.md."""
     session.install(".[all]", *_group("test"))
     session.run("python", "benchmarks/calibration", *session.posargs)
+
+
+VENDORS = {
+    "langfuse": ("langfuse", "openai"),
+    "openlit": ("openlit", "openai"),
+    "openai_agents": ("openinference-instrumentation-openai-agents", "openai-agents"),
+    "semantic_kernel": ("semantic-kernel",),
+    "litellm": ("litellm", "openinference-instrumentation-litellm"),
+    "agentops": ("agentops", "openai"),
+    "strands": ("strands-agents", "openai"),
+    "autogen": ("autogen-agentchat", "autogen-ext[openai]", "openinference-instrumentation-autogen-agentchat"),
+}
+"""A session of tests/vendors -> what it needs; each in an environment of its own, because they exclude each other."""
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("vendor", list(VENDORS))
+def vendors(session: nox.Session, vendor: str) -> None:
+    """Instrumentations without a capture against the local model server: exact, or flagged."""
+    session.install(".[all]", *VENDORS[vendor])
+    session.run("python", "tests/vendors/sessions.py", vendor, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})

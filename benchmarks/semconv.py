@@ -110,11 +110,11 @@ def totals(frame: pl.LazyFrame) -> dict[str, int]:
     return dict(calls.collect(engine="streaming").row(0, named=True))
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
-    """Seconds and result."""
-    before = time.perf_counter()
+def timed(work: Callable[[], object]) -> tuple[float, float, object]:
+    """Seconds, seconds of processors, and result."""
+    before, used = time.perf_counter(), time.process_time()
     result = work()
-    return time.perf_counter() - before, result
+    return time.perf_counter() - before, time.process_time() - used, result
 
 
 def measure(step: str, raw: Path, normalised: Path) -> None:
@@ -126,14 +126,14 @@ def measure(step: str, raw: Path, normalised: Path) -> None:
         "both": lambda: totals(mark(normalise(pl.scan_parquet(raw)))),
         "mark to file": lambda: mark(pl.scan_parquet(normalised)).sink_parquet(normalised.with_suffix(".marked")),
     }
-    seconds, result = timed(steps[step])
+    seconds, cpu, result = timed(steps[step])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "mb": (peak - idle) / 1024, "result": result}, default=str))
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "mb": (peak - idle) / 1024, "result": result}, default=str))
 
 
 def main(sizes: list[int]) -> None:
     """Every shape, size and step."""
-    print(f"{'shape':6} {'rows':>10}  {'step':14} {'seconds':>8} {'rows/s':>10} {'peak MB':>8}")
+    print(f"{'shape':6} {'rows':>10}  {'step':14} {'seconds':>8} {'cpu s':>8} {'rows/s':>10} {'peak MB':>8}")
     with tempfile.TemporaryDirectory() as folder:
         for shape in ("mixed", "calls"):
             for rows in sizes:
@@ -144,7 +144,7 @@ def main(sizes: list[int]) -> None:
                     done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
                     rate = rows / done["seconds"]
                     print(
-                        f"{shape:6} {rows:>10,}  {step:14} {done['seconds']:>8.2f} {rate:>10,.0f} {done['mb']:>8,.0f}"
+                        f"{shape:6} {rows:>10,}  {step:14} {done['seconds']:>8.2f} {done['cpu']:>8.2f} {rate:>10,.0f} {done['mb']:>8,.0f}"
                     )
 
 

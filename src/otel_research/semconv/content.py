@@ -21,7 +21,7 @@ PROSE = ("error_message", "failure_reason")
 """Fields whose keys hold sentences."""
 _WRITTEN = frozenset({
     "llm.prompts.0.prompt.text", "exception.message", "exception.stacktrace", "braintrust.scores", "assertions",
-    "mistral_ai.error.message", "name",
+    "mistral_ai.error.message", "name", "url.full", "gen_ai.openai.api_base",
 })  # fmt: skip
 """Keys that are read, and hold what somebody wrote."""
 

@@ -7,6 +7,7 @@ name that it also wrote. For values the GenAI names go first and a dialect's own
 from __future__ import annotations
 
 from otel_research.semconv import (
+    agentops,
     braintrust,
     confident,
     genai,
@@ -33,6 +34,7 @@ from otel_research.semconv import (
 )
 from otel_research.semconv.dialect import Dialect
 from otel_research.semconv.evaluations import SIGNS
+from otel_research.semconv.providers import SERVERS
 
 DIALECTS: tuple[Dialect, ...] = (
     own.DIALECT,
@@ -48,6 +50,7 @@ DIALECTS: tuple[Dialect, ...] = (
     loongsuite.DIALECT,
     haystack.DIALECT,
     logfire.DIALECT,
+    agentops.DIALECT,
     braintrust.DIALECT,
     confident.DIALECT,
     trulens.DIALECT,
@@ -83,6 +86,7 @@ def attribute_keys() -> frozenset[str]:
         "llm.prompts.0.prompt.text",
         "logfire.span_type",
         *SIGNS,
+        *SERVERS,
     )
     named = (_attribute(key) for field in fields() for key in keys_of(field))
     return frozenset((*named, *extra, *(key for dialect in DIALECTS for key in dialect.evidence)))

@@ -8,6 +8,10 @@ from otel_research.semconv.dialect import AGENT, CALL, CHAIN, EVALUATOR, RETRIEV
 
 ROLES = {
     "chat": CALL,
+    "chat.completions": CALL,
+    "chat.streaming_completions": CALL,
+    "text.completions": CALL,
+    "text.streaming_completions": CALL,
     "generate_content": CALL,
     "text_completion": CALL,
     "completion": CALL,
@@ -29,6 +33,7 @@ ROLES = {
     "invoke_workflow": CHAIN,
     "execute_task": CHAIN,
     "chain": CHAIN,
+    "framework": CHAIN,
     "workflow": CHAIN,
     "task": CHAIN,
     "parser": CHAIN,
@@ -68,8 +73,16 @@ DIALECT = Dialect(
         "provider": ("gen_ai.provider.name", "gen_ai.system"),
         "request_model": ("gen_ai.request.model",),
         "response_model": ("gen_ai.response.model",),
-        "input_tokens": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
-        "output_tokens": ("gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens"),
+        "input_tokens": (
+            "gen_ai.usage.input_tokens",
+            "gen_ai.usage.prompt_tokens",
+            "gen_ai.response.prompt_tokens",
+        ),
+        "output_tokens": (
+            "gen_ai.usage.output_tokens",
+            "gen_ai.usage.completion_tokens",
+            "gen_ai.response.completion_tokens",
+        ),
         "total_tokens": ("gen_ai.usage.total_tokens", "gen_ai.client.token.usage"),
         "cache_read_tokens": (
             "gen_ai.usage.cache_read.input_tokens",
@@ -117,8 +130,12 @@ DIALECT = Dialect(
             "anthropic.message.stop_reason",
             "gen_ai.finish_reason",
         ),
-        "streaming": ("gen_ai.request.stream",),
-        "ttft_s": ("gen_ai.response.time_to_first_chunk", "gen_ai.client.operation.time_to_first_chunk"),
+        "streaming": ("gen_ai.request.stream", "gen_ai.request.streaming"),
+        "ttft_s": (
+            "gen_ai.response.time_to_first_chunk",
+            "gen_ai.client.operation.time_to_first_chunk",
+            "gen_ai.streaming.time_to_first_token",
+        ),
         "response_id": ("gen_ai.response.id",),
         "temperature": ("gen_ai.request.temperature",),
         "request_seed": ("gen_ai.request.seed", "gen_ai.openai.request.seed"),

@@ -99,7 +99,7 @@ HOSTS = {
     "aiplatform.googleapis.com": "gcp.vertex_ai",
 }
 """Ends of host names -> provider. The clients of OpenAI and Anthropic are pointed at all of them."""
-_SERVERS = ("server.address", "gen_ai.openai.api_base", "url.full")
+SERVERS = ("server.address", "gen_ai.openai.api_base", "url.full")
 
 OWNERS = (
     (r"^(?:gpt-|chatgpt|o[1-9](?:$|[-:])|text-embedding-(?:3|ada)|davinci|babbage|dall-e|whisper|tts-)", "openai"),
@@ -142,9 +142,9 @@ def said(attributes: Attributes, keys: Iterable[str]) -> pl.Expr:
     """What the span says, or the host it talked to where that is known."""
     written = [by_word(attributes.text(key), named) for key in keys if attributes.has(key)]
     first = pl.coalesce(written) if written else pl.lit(None, dtype=pl.String)
-    if not attributes.has(*_SERVERS):
+    if not attributes.has(*SERVERS):
         return first
-    by_host = by_word(attributes.text(*_SERVERS), _of_host)
+    by_host = by_word(attributes.text(*SERVERS), _of_host)
     compatible = first.is_null() | first.is_in(["openai", "anthropic"])
     return pl.when(compatible & by_host.is_not_null()).then(by_host).otherwise(first)
 

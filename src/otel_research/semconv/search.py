@@ -13,7 +13,10 @@ from functools import lru_cache
 
 import polars as pl
 
-_PIECE = 4
+_PIECES = (4, 6, 9)
+"""Lengths of the pieces; names that no short one tells from the usual keys are asked for by a longer one."""
+_AT_ONCE = 40
+"""More words than that in one pattern are slower than two patterns."""
 _MANY = 64
 """So many suspects are searched again for whole names before they are parsed."""
 
@@ -29,18 +32,25 @@ def suspects(texts: pl.Series, absent: frozenset[str], usual: frozenset[str]) ->
 
 @lru_cache(maxsize=256)
 def _patterns(absent: frozenset[str], usual: frozenset[str]) -> tuple[str, ...]:
-    """One pattern of short pieces, and one of whole names for keys that no piece tells from the usual ones."""
-    names = {_quoted(key) for key in absent}
-    pieces, left = _covering(names, "\n".join(map(_quoted, usual)))
-    return tuple("|".join(map(re.escape, sorted(words))) for words in (pieces, left) if words) or ("$^",)
+    """Patterns of short pieces, and of whole names for keys that no piece tells from the usual ones."""
+    left, told = {_quoted(key) for key in absent}, "\n".join(map(_quoted, usual))
+    patterns = []
+    for length in _PIECES:
+        pieces, left = _covering(left, told, length)
+        patterns += _of_few(sorted(pieces))
+    return tuple(patterns + _of_few(sorted(left))) or ("$^",)
 
 
-def _covering(names: Collection[str], usual: str) -> tuple[set[str], set[str]]:
+def _of_few(words: list[str]) -> list[str]:
+    return ["|".join(map(re.escape, words[at : at + _AT_ONCE])) for at in range(0, len(words), _AT_ONCE)]
+
+
+def _covering(names: Collection[str], usual: str, length: int) -> tuple[set[str], set[str]]:
     """Few pieces that together occur in all names, and never in the usual text; names without such a piece."""
     holders: dict[str, set[str]] = {}
     for name in sorted(names):
-        for at in range(len(name) - _PIECE + 1):
-            piece = name[at : at + _PIECE]
+        for at in range(len(name) - length + 1):
+            piece = name[at : at + length]
             if piece not in usual:
                 holders.setdefault(piece, set()).add(name)
     chosen, left = set(), set(names)

@@ -35,5 +35,9 @@ def unmapped(frame: pl.LazyFrame) -> pl.DataFrame:
     return found.sort("rows", "key", descending=[True, False])
 
 
+_COUNTED = ("gen_ai.usage.", "llm.token_count.", "llm.usage.", "ai.usage.")
+"""Beginnings of keys that count tokens: a new one among them is never deliberately left unread."""
+
+
 def _is_known(key: str) -> bool:
-    return key in _READ or key.startswith(_KNOWN)
+    return key in _READ or (key.startswith(_KNOWN) and not key.startswith(_COUNTED))

@@ -6,6 +6,10 @@ import polars as pl
 
 OPERATIONS = {
     "llm": "chat",
+    "chat.completions": "chat",
+    "chat.streaming_completions": "chat",
+    "text.completions": "text_completion",
+    "text.streaming_completions": "text_completion",
     "message": "chat",
     "messages": "chat",
     "generate_content": "chat",

@@ -1,0 +1,200 @@
+"""Instrumentations without a capture, as their documentation or source says they write: one call each, read right."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from made_spans import MS, START, marked, one, span
+
+GPT = {"request_model": "gpt-4o", "input_tokens": 40, "output_tokens": 12}
+CLAUDE = {"request_model": "anthropic.claude-sonnet-4-5-20250929-v1:0", "input_tokens": 40, "output_tokens": 12}
+
+CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "azure ai inference": (
+        "azure.ai.inference",
+        {"gen_ai.operation.name": "chat", "gen_ai.system": "az.ai.inference", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "server.address": "x.services.ai.azure.com"},
+        GPT | {"provider": "azure.ai.inference"},
+    ),
+    "azure openai by its host": (
+        "opentelemetry.instrumentation.genai.openai",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "server.address": "mine.openai.azure.com"},
+        GPT | {"provider": "azure.ai.openai"},
+    ),
+    "traceloop vertex": (
+        "opentelemetry.instrumentation.vertexai",
+        {"gen_ai.system": "Google", "llm.request.type": "completion", "gen_ai.request.model": "gemini-2.5-flash", "gen_ai.response.model": "gemini-2.5-flash", "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12, "llm.usage.total_tokens": 52},
+        {"request_model": "gemini-2.5-flash", "input_tokens": 40, "output_tokens": 12, "provider": "gcp.gemini"},
+    ),
+    "traceloop cohere, counts as doubles": (
+        "opentelemetry.instrumentation.cohere",
+        {"gen_ai.system": "Cohere", "llm.request.type": "chat", "gen_ai.request.model": "command-r", "gen_ai.usage.prompt_tokens": 40.0, "gen_ai.usage.completion_tokens": 12.0, "llm.usage.total_tokens": 52.0},
+        {"request_model": "command-r", "input_tokens": 40, "output_tokens": 12, "provider": "cohere"},
+    ),
+    "traceloop together": (
+        "opentelemetry.instrumentation.together",
+        {"gen_ai.system": "TogetherAI", "llm.request.type": "chat", "gen_ai.request.model": "meta-llama/Llama-3-8b", "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12},
+        {"request_model": "meta-llama/Llama-3-8b", "input_tokens": 40, "output_tokens": 12, "provider": "together_ai"},
+    ),
+    "traceloop of 2023": (
+        "opentelemetry.instrumentation.openai.v1",
+        {"llm.vendor": "OpenAI", "llm.request.type": "chat", "llm.request.model": "gpt-4o", "llm.response.model": "gpt-4o-2024-08-06", "llm.usage.prompt_tokens": 40, "llm.usage.completion_tokens": 12, "llm.usage.total_tokens": 52},
+        GPT | {"provider": "openai", "response_model": "gpt-4o-2024-08-06"},
+    ),
+    "traceloop for node": (
+        "@traceloop/instrumentation-openai",
+        {"gen_ai.system": "OpenAI", "llm.request.type": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.prompt_tokens": "40", "gen_ai.usage.completion_tokens": "12", "llm.usage.total_tokens": "52"},
+        GPT | {"provider": "openai", "operation": "chat"},
+    ),
+    "bedrock converse": (
+        "opentelemetry.instrumentation.botocore.bedrock-runtime",
+        {"gen_ai.operation.name": "chat", "gen_ai.system": "aws.bedrock", "gen_ai.request.model": CLAUDE["request_model"], "gen_ai.usage.input_tokens": 10, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.cache_read.input_tokens": 30, "rpc.service": "Bedrock Runtime"},
+        CLAUDE | {"provider": "aws.bedrock", "cache_read_tokens": 30},
+    ),
+    "bedrock invoke model": (
+        "opentelemetry.instrumentation.botocore.bedrock-runtime",
+        {"gen_ai.operation.name": "text_completion", "gen_ai.system": "aws.bedrock", "gen_ai.request.model": "amazon.titan-text-premier-v1:0", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12},
+        {"request_model": "amazon.titan-text-premier-v1:0", "operation": "text_completion", "input_tokens": 40},
+    ),
+    "openinference groq": (
+        "openinference.instrumentation.groq",
+        {"openinference.span.kind": "LLM", "llm.model_name": "llama-3.3-70b", "llm.provider": "groq", "llm.token_count.prompt": 40, "llm.token_count.completion": 12, "llm.token_count.total": 52, "llm.invocation_parameters": '{"model": "llama-3.3-70b", "temperature": 0.5}'},
+        {"request_model": "llama-3.3-70b", "provider": "groq", "input_tokens": 40, "output_tokens": 12, "temperature": 0.5},
+    ),
+    "spring ai": (
+        "org.springframework.boot",
+        {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.response.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": "40", "gen_ai.usage.output_tokens": "12", "gen_ai.usage.total_tokens": "52", "gen_ai.request.temperature": "0.7", "gen_ai.response.finish_reasons": '["STOP"]'},
+        GPT | {"finish_reason": "stop", "temperature": 0.7},
+    ),
+    "langchain4j": (
+        "io.quarkus.opentelemetry",
+        {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.response.finish_reasons": ["STOP"]},
+        GPT | {"provider": "openai", "finish_reason": "stop"},
+    ),
+    "semantic kernel for .net": (
+        "Microsoft.SemanticKernel.Diagnostics",
+        {"gen_ai.operation.name": "chat.completions", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.response.prompt_tokens": 40, "gen_ai.response.completion_tokens": 12},
+        GPT,
+    ),
+    "microsoft.extensions.ai": (
+        "Experimental.Microsoft.Extensions.AI",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "azure.ai.openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12},
+        GPT | {"provider": "azure.ai.openai"},
+    ),
+    "vercel 4": (
+        "ai",
+        {"ai.operationId": "ai.generateText.doGenerate", "ai.model.id": "gpt-4o", "ai.model.provider": "openai.chat", "ai.usage.promptTokens": 40, "ai.usage.completionTokens": 12, "ai.response.finishReason": "tool-calls", "gen_ai.system": "openai.chat", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12},
+        GPT | {"provider": "openai", "finish_reason": "tool_call", "streaming": False},
+    ),
+    "vercel 5": (
+        "ai",
+        {"ai.operationId": "ai.streamText.doStream", "ai.model.id": "gpt-4o", "ai.model.provider": "openai.responses", "ai.usage.inputTokens": 40, "ai.usage.outputTokens": 12, "ai.usage.totalTokens": 52, "ai.usage.cachedInputTokens": 30, "ai.usage.reasoningTokens": 4, "ai.response.msToFirstChunk": 3.5},
+        GPT | {"cache_read_tokens": 30, "reasoning_tokens": 4, "streaming": True, "ttft_ms": 3.5},
+    ),
+    "mastra": (
+        "@mastra/otel",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.cached_input_tokens": 30, "gen_ai.usage.reasoning_tokens": 4, "mastra.span.type": "model_generation"},
+        GPT | {"cache_read_tokens": 30, "reasoning_tokens": 4},
+    ),
+    "langfuse 3": (
+        "langfuse-sdk",
+        {"langfuse.observation.type": "generation", "langfuse.observation.model.name": "gpt-4o", "langfuse.observation.usage_details": '{"input": 40, "output": 12, "total": 52}', "langfuse.observation.model.parameters": '{"temperature": 0.5}'},
+        GPT | {"temperature": 0.5},
+    ),
+    "mlflow 2": (
+        "mlflow.openai",
+        {"mlflow.spanType": '"CHAT_MODEL"', "mlflow.spanInputs": '{"model": "gpt-4o", "messages": []}', "mlflow.chat.tokenUsage": '{"input_tokens": 40, "output_tokens": 12, "total_tokens": 52}'},
+        GPT,
+    ),
+    "braintrust": (
+        "braintrust",
+        {"braintrust.span_attributes": '{"type": "llm"}', "braintrust.metadata": '{"model": "gpt-4o", "provider": "openai"}', "braintrust.metrics": '{"prompt_tokens": 40, "completion_tokens": 12, "tokens": 52, "prompt_cached_tokens": 30, "time_to_first_token": 0.004}'},
+        GPT | {"provider": "openai", "cache_read_tokens": 30, "ttft_ms": 4.0},
+    ),
+    "deepeval": (
+        "deepeval_tracer",
+        {"confident.span.type": "llm", "confident.llm.model": "gpt-4o", "confident.llm.input_token_count": 40.0, "confident.llm.output_token_count": 12.0},
+        GPT,
+    ),
+    "trulens": (
+        "trulens",
+        {"ai.observability.span_type": "generation", "ai.observability.cost.model": "gpt-4o", "ai.observability.cost.num_prompt_tokens": 40, "ai.observability.cost.num_completion_tokens": 12, "ai.observability.cost.cost": 0.5},
+        GPT | {"reported_cost_usd": 0.5},
+    ),
+    "judgeval, the input beside the cache": (
+        "judgeval",
+        {"judgment.span_kind": "llm", "judgment.llm.model": "gpt-4o", "judgment.llm.provider": "openai", "judgment.usage.non_cached_input_tokens": 10, "judgment.usage.cache_read_input_tokens": 30, "judgment.usage.cache_creation_input_tokens": 0, "judgment.usage.output_tokens": 12},
+        GPT | {"cache_read_tokens": 30},
+    ),
+    "agentops": (
+        "openai",
+        {"agentops.span.kind": "llm", "gen_ai.system": "OpenAI", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12, "gen_ai.request.streaming": True, "gen_ai.streaming.time_to_first_token": 0.004},
+        GPT | {"streaming": True, "ttft_ms": 4.0},
+    ),
+    "sentry": (
+        "sentry",
+        {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.input_tokens.cached": 30, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.output_tokens.reasoning": 4, "gen_ai.usage.total_tokens": 52},
+        GPT | {"cache_read_tokens": 30, "reasoning_tokens": 4},
+    ),
+    "pydantic ai 1": (
+        "pydantic-ai",
+        {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.response.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.details.reasoning_tokens": 4, "events": "[]", "model_request_parameters": "{}"},
+        GPT | {"reasoning_tokens": 4},
+    ),
+    "openinference decision": (
+        "openinference.instrumentation.typesafe",
+        {"openinference.span.kind": "DECISION", "decision.model_name": "gpt-4o", "decision.provider": "openai", "decision.token_count.input": 40, "decision.token_count.output": 12},
+        GPT,
+    ),
+    "watsonx, by the old names": (
+        "opentelemetry.instrumentation.watsonx",
+        {"gen_ai.system": "Watsonx", "llm.request.type": "completion", "gen_ai.request.model": "ibm/granite", "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12},
+        {"request_model": "ibm/granite", "provider": "ibm.watsonx.ai", "operation": "text_completion", "input_tokens": 40},
+    ),
+    "google adk": (
+        "gcp.vertex.agent",
+        {"gen_ai.operation.name": "generate_content", "gen_ai.system": "gcp.vertex.agent", "gen_ai.request.model": "gemini-2.5-pro", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gcp.vertex.agent.session_id": "s"},
+        {"request_model": "gemini-2.5-pro", "provider": "gcp.gemini", "operation": "chat", "input_tokens": 40, "output_tokens": 12},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_is_read_as_documented(name: str) -> None:
+    """Model, provider, counts and times stand in our columns, and the row counts as one call."""
+    scope, attributes, expected = CALLS[name]
+    row = one(attributes, scope=scope)
+    assert {column: row[column] for column in expected} == expected
+    assert row["is_call"]
+
+
+PARENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "vercel 4": ({"ai.operationId": "ai.generateText", "ai.model.id": "gpt-4o", "ai.usage.promptTokens": 40, "ai.usage.completionTokens": 12}, "chain"),
+    "openai agents": ({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "solver", "gen_ai.usage.input_tokens": 40}, "agent"),
+    "langgraph": ({"gen_ai.operation.name": "invoke_workflow", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}, "chain"),
+    "crewai": ({"gen_ai.operation.name": "execute_task", "gen_ai.usage.input_tokens": 40}, "chain"),
+    "mastra": ({"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}, "agent"),
+    "autogen core": ({"gen_ai.operation.name": "create_agent", "gen_ai.system": "autogen"}, "agent"),
+    "spring ai advisor": ({"gen_ai.operation.name": "framework", "gen_ai.system": "spring_ai"}, "chain"),
+    "agentops": ({"agentops.span.kind": "agent", "agent.name": "solver"}, "agent"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARENTS)
+def test_what_stands_around_a_call_is_no_call(name: str) -> None:
+    """A parent that repeats a model and its counts keeps its role; the call below it counts once."""
+    attributes, role = PARENTS[name]
+    inner = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai",
+             "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}  # fmt: skip
+    times = {"start_ns": START + MS, "end_ns": START + 9 * MS}
+    rows = marked(span(0, attributes, scope="somebody"), span(1, inner, parent_span_id="s0", **times))
+    assert [(row["role"], row["is_call"]) for row in rows] == [(role, False), ("call", True)]
+
+
+def test_counts_that_stand_only_in_events_are_unknown_and_flagged() -> None:
+    """A call whose counts nobody put on the span has none, and says so."""
+    events = [{"name": "gen_ai.choice", "time_ns": START, "attributes": {"usage": '{"prompt_tokens": 40}'}}]
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o"}
+    row = one(attributes, events=json.dumps(events))
+    assert (row["input_tokens"], "usage_missing" in row["flags"]) == (None, True)
