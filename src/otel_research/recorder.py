@@ -112,6 +112,7 @@ class Recorder:
         with self._lock:
             self.captures = {**self.captures, record.id: capture}
             registry.running[record.id] = capture
+            registry.begun.add(record.id)
         self._caretaker.take(capture, library, is_guest=is_guest)
         return capture
 
@@ -146,6 +147,7 @@ class Recorder:
         if self.settings.overload != "spill":
             return None
         library.spill_to(None if self.settings.spill is None else Path(self.settings.spill))
+        library.note_spill(experiment_id)
         return None if library.spill is None else lambda: library.open_spill(experiment_id)
 
     def _settle(self) -> None:

@@ -200,6 +200,12 @@ class ExperimentCapture:
             self.tally.add(f"unwritten:lost:{reason}")
             self._tell_soon()
 
+    def lose_unstarted(self, reason: str) -> None:
+        """A span has ended that is in no frame at all."""
+        for name in ("started_silently", f"lost:{reason}", f"unwritten:lost:{reason}", "unseen_ends"):
+            self.tally.add(name)
+        self._tell_soon()
+
     def settle_refused(self) -> None:
         """Frames that came in the middle of another and found no room after it: lost, as they would have been then."""
         while self.log.refused:

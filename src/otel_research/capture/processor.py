@@ -176,6 +176,7 @@ class ExperimentSpanProcessor(SpanProcessor):
 
     def _start_with_care(self, span: Span, parent_context: Context | None) -> None:
         """The short way could not take it: once more, looking at every field."""
+        capture = None
         try:
             scope = resolve(parent_context)
             capture = None if scope is None else running.get(scope.experiment_id)
@@ -183,6 +184,8 @@ class ExperimentSpanProcessor(SpanProcessor):
                 capture.start(span, scope)
         except Exception as error:
             self._swallow("on_start", error)
+            if capture is not None and (key := _key_of(span)) is not None and key not in open_spans:
+                registry.unstarted[key] = capture
 
     def _end_with_care(self, span: ReadableSpan, entry: registry.Entry) -> None:
         """What the short way does not take: looking at every field."""
@@ -197,12 +200,15 @@ class ExperimentSpanProcessor(SpanProcessor):
 
     def _end_unknown(self, span: ReadableSpan) -> None:
         """A span outside any experiment, or one that was open when this process was forked."""
-        context = span.context
-        entry = None if context is None else registry.inherited.pop((context.trace_id, context.span_id), None)
+        key = _key_of(span)
+        entry = None if key is None else registry.inherited.pop(key, None)
+        unstarted = None if key is None else registry.unstarted.pop(key, None)
         if entry is not None:
             entry[0].tally.add("inherited")
             entry[0].end(span, entry[2])
-        elif self.recorder is not None and "experiment.id" not in attributes_of(span):
+        elif unstarted is not None:
+            unstarted.lose_unstarted("error")
+        elif self.recorder is not None and attributes_of(span).get("experiment.id") not in registry.begun:
             self.recorder.tally.add("outside")
 
     def _swallow(self, where: str, error: Exception) -> None:
@@ -228,3 +234,8 @@ class ExperimentSpanProcessor(SpanProcessor):
             self._swallow("flush", error)
             return False
         return True
+
+
+def _key_of(span: ReadableSpan) -> tuple[int, int] | None:
+    context = span.context
+    return None if context is None else (context.trace_id, context.span_id)

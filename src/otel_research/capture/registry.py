@@ -33,6 +33,12 @@ Single dict operations are atomic, so it needs no lock. Keyed by id because the 
 SCOPE_MARK = "_otel_research_scope"
 """Where a span object that we took keeps its scope: what anybody writes into its attributes says nothing to us."""
 
+unstarted: dict[tuple[int, int], ExperimentCapture] = {}
+"""Open spans of which an error of ours has cost the start: at their end they are counted as lost."""
+
+begun: set[str] = set()
+"""The experiments that this process has recorded: spans that name another one are not ours."""
+
 inherited: dict[tuple[int, int], Entry] = {}
 """In a forked child: the spans that were open in the parent, which the child may end a second time."""
 
@@ -54,6 +60,7 @@ def after_fork() -> None:
     inherited.clear()
     inherited.update(open_spans)
     open_spans.clear()
+    unstarted.clear()
 
 
 def around_here() -> Iterator[tuple[tuple[int, int], Entry]]:

@@ -16,6 +16,7 @@ from otel_research.store import rows
 from otel_research.store.backlog import key_of
 from otel_research.store.base import Accounts, Catalogue, Journaled, Store
 from otel_research.store.feed import Feed, destination_of
+from otel_research.store.files import write_whole
 from otel_research.store.mirror import Mirror
 from otel_research.store.urls import open_store
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from otel_research.journal.log import Log
     from otel_research.journal.reader import Counts
     from otel_research.journal.writer import Writer
+
+_SPILL = "spill"
+"""The file in an experiment's folder that names the second place."""
 
 
 class Library:
@@ -41,6 +45,8 @@ class Library:
         self.catalogue: Catalogue = self._catalogue(local_root)
         self.spill: Journaled | None = None
         """A second place, where spans go while there is no room in the first; part of every reading."""
+        self._noted: dict[Path, Any] = {}
+        """Second places of experiments that others have recorded, by their folder."""
         told = environment().get("spill")
         if told is not None:
             self.spill_to(Path(told))
@@ -203,6 +209,27 @@ class Library:
         elif self.spill is None and not isinstance(self.journal, DiskStore):
             self.spill = DiskStore(default_root())
 
+    def note_spill(self, experiment_id: str) -> None:
+        """Write down where the experiment's spans may go, while there is room: who opens it later looks there too."""
+        from otel_research.store.disk import DiskStore
+
+        if isinstance(self.journal, DiskStore) and isinstance(self.spill, DiskStore):
+            folder = self.journal.folder(experiment_id)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / _SPILL, str(self.spill.root).encode("utf-8", "surrogateescape"))
+
+    def _second_places(self, experiment_id: str) -> list[Any]:
+        """Where its spans may have gone besides: what this process uses, and what the one that recorded it has noted."""
+        from otel_research.store.disk import DiskStore
+
+        found: Any = {} if self.spill is None else {self.spill.root: self.spill}  # type: ignore[attr-defined]
+        if isinstance(self.journal, DiskStore):
+            with contextlib.suppress(FileNotFoundError):
+                noted = (self.journal.folder(experiment_id) / _SPILL).read_bytes()
+                root = Path(noted.decode("utf-8", "surrogateescape"))
+                found.setdefault(root, self._noted.setdefault(root, DiskStore(root)))
+        return [place for root, place in found.items() if (root / experiment_id / "journal").exists()]
+
     def open_spill(self, experiment_id: str) -> Log:
         """A log in the second place."""
         assert self.spill is not None
@@ -217,9 +244,7 @@ class Library:
                 forked()
 
     def _places(self, experiment_id: str) -> list[Any]:
-        spill: Any = self.spill
-        has_spilled = spill is not None and (spill.root / experiment_id / "journal").exists()
-        return [self.journal, spill] if has_spilled else [self.journal]
+        return [self.journal, *self._second_places(experiment_id)]
 
     def _has_live_writer(self, experiment_id: str) -> bool:
         return any(place.has_live_writer(experiment_id) for place in self._places(experiment_id))
