@@ -10,6 +10,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision, StaticSampler
 
 from otel_research.capture.forward import Forwarding
 from otel_research.capture.ids import ExperimentIdGenerator
@@ -116,10 +117,17 @@ def _wrap_samplers(provider: TracerProvider, forward_all: bool) -> None:
         host = holder.sampler
         if isinstance(host, ExperimentSampler) and (host.forward_all or not forward_all):
             continue
+        if is_fast() and _samples_everything(host):
+            continue
         if id(host) not in wrapped:
             wrapped[id(host)] = ExperimentSampler(host, forward_all=forward_all, is_tagging=not is_fast())
             _samplers.add(wrapped[id(host)])
         holder.sampler = wrapped[id(host)]
+
+
+def _samples_everything(host: Any) -> bool:
+    """The SDK's `ALWAYS_ON` drops nothing, so that there is nothing for a sampler of ours to do."""
+    return type(host) is StaticSampler and host._decision is Decision.RECORD_AND_SAMPLE
 
 
 def _replace_stock_ids(provider: TracerProvider) -> None:

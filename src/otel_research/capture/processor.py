@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from time import monotonic_ns
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from otel_research import context as research_context
 from otel_research.capture import overhead, registry
 from otel_research.capture.ledger import Tally
+from otel_research.capture.overhead import MASK
 from otel_research.capture.registry import current, open_spans, resolve, running, scope_of
 from otel_research.capture.view import attributes_of
 from otel_research.context import NEW_TRIAL, SCOPE_KEY
@@ -54,7 +55,7 @@ class ExperimentSpanProcessor(SpanProcessor):
         entry = None
         try:
             context: Any = span._context
-            if not (context[1] & overhead.MASK or is_watched):
+            if not (context[1] & MASK or is_watched):
                 overhead.starts.watch(self.on_start, span, parent_context)
                 return
             here: Any = current() if parent_context is None else parent_context
@@ -89,9 +90,9 @@ class ExperimentSpanProcessor(SpanProcessor):
             parent = span._parent
             origin = encode_msgpack(
                 (
-                    context[0].to_bytes(16, "big"),
-                    context[1].to_bytes(8, "big"),
-                    None if parent is None else parent[1].to_bytes(8, "big"),
+                    context[0].to_bytes(16),
+                    context[1].to_bytes(8),
+                    None if parent is None else parent[1].to_bytes(8),
                     labels,
                     numbers[0],
                     numbers[1],
@@ -128,9 +129,10 @@ class ExperimentSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan, *, is_watched: bool = False) -> None:
         """Journal the span, or count it."""
         entry = None
+        fields: Any = span  # as it stores them: `view` has checked that it does
         try:
-            context: Any = span._context
-            if not (context[1] & overhead.MASK or is_watched):
+            context = fields._context
+            if not (context[1] & MASK or is_watched):
                 overhead.ends.watch(self.on_end, span)
                 return
             # It leaves the table when its end is written: a stop waits for that.
@@ -139,7 +141,7 @@ class ExperimentSpanProcessor(SpanProcessor):
                 self._end_unknown(span)
                 return
             capture, _, origin = entry
-            events, links, bounded = cast(Any, span._events), cast(Any, span._links), cast(Any, span._attributes)
+            events, links, bounded = fields._events, fields._links, fields._attributes
             if (
                 not capture.is_plain
                 or events._dq
@@ -147,16 +149,16 @@ class ExperimentSpanProcessor(SpanProcessor):
                 or events.dropped
                 or links.dropped
                 or bounded.dropped
-                or type(span._end_time) is not int
+                or type(fields._end_time) is not int
             ):
                 self._end_with_care(span, entry)
                 return
-            attributes, status, log = bounded._dict, span._status, capture.log
+            attributes, status, log = bounded._dict, fields._status, capture.log
             payload = origin + encode_msgpack(
                 (
-                    span._name,
+                    fields._name,
                     log.shaped(attributes) if len(attributes) > MANY else attributes,
-                    span._end_time,
+                    fields._end_time,
                     monotonic_ns(),
                     status._status_code._value_,
                     status._description,

@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 
 from otel_research.journal import frame
-from otel_research.journal.frame import HEADER, HEADER_SIZE, MAGIC, Seeds, framed, seeds_of
+from otel_research.journal.frame import HEADER_AS_NUMBERS, HEADER_SIZE, Seeds, framed, seeds_of
 from otel_research.journal.numbers import Numbers
 from otel_research.journal.opener import LARGEST, SMALLEST, Opener, OpenSegment
 from otel_research.journal.reader import frames
@@ -27,7 +27,7 @@ IS_ONE_AT_A_TIME: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether the interpreter runs one thread at a time."""
 MANY = 8
 """For more attributes than these a number stands for all their keys."""
-pack = HEADER.pack
+pack = HEADER_AS_NUMBERS.pack
 _SLACK = 4096
 """Room beside an outsized frame for the preamble, the meta frame and its header."""
 _LONGEST_PAUSE = 60.0
@@ -104,11 +104,11 @@ class Log:
         no switch of threads, between its reading and its writing); `tests/journal/test_threads.py` holds both to it.
         """
         (write, seeds), appended, otherwise = self._current, self.appended, self._append_to_next
-        seed = seeds[kind]
+        seed, mark = seeds[kind], frame.MARKS[kind]
 
         def append(payload: bytes) -> None:
             try:
-                write(pack(MAGIC, kind, len(payload), crc32(payload, seed)) + payload)
+                write(pack(mark, len(payload), crc32(payload, seed)) + payload)
             except ValueError:
                 otherwise(kind, payload)
             appended[kind] += 1
@@ -116,7 +116,7 @@ class Log:
         def append_alone(payload: bytes) -> None:
             try:
                 with self._appending:
-                    write(pack(MAGIC, kind, len(payload), crc32(payload, seed)) + payload)
+                    write(pack(mark, len(payload), crc32(payload, seed)) + payload)
             except ValueError:
                 otherwise(kind, payload)
             with self._appending:
