@@ -1,10 +1,11 @@
-"""What capture costs: CPU per span against a bare SDK span, all in one run.
+"""What capture costs: CPU per span against a bare SDK span, memory and disk per span, all in one run.
 
-    python benchmarks/capture.py [--spans 20000] [--threads 1 4] [--rounds 5] [--json]
+    python benchmarks/capture.py [--spans 20000] [--threads 1 4] [--rounds 7] [--json]
 
 Each variant makes the same spans through the real SDK. CPU is of the whole process
-(`time.process_time`: background threads count), best of the rounds, interleaved so that a
-slow moment of the machine hits all alike. Ratios are what to read; nothing here gates.
+(`time.process_time`: background threads count), so that other programs on the machine do not.
+Rounds are interleaved, each variant is compared with the bare span of its own round, and the
+median of those ratios is given. Ratios are what to read; nothing here gates.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import random
+import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from opentelemetry.sdk.resources import Resource
@@ -26,6 +30,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 import otel_research as otr
+import otel_research.store.memory
 
 GENAI = {
     "gen_ai.operation.name": "chat",
@@ -131,30 +136,91 @@ def cpu_per_span(variant: Callable[[], Any], spans: int, threads: int, attribute
         return (time.process_time() - before) / spans * 1e6
 
 
+def rounds_of(options: argparse.Namespace, threads: int, attributes: dict[str, Any]) -> dict[str, list[float]]:
+    """Variant -> CPU per span in each round."""
+    found: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for _ in range(options.rounds):
+        for name, variant in VARIANTS.items():
+            found[name].append(cpu_per_span(variant, options.spans, threads, attributes))
+    return found
+
+
+def compared(found: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Variant -> its CPU, its ratio to a bare span, and what it adds as a part of what batch + OTLP adds."""
+    bare_rounds = found["bare SDK span"]
+
+    def median(of: Callable[[float, float], float], name: str) -> float:
+        return statistics.median(of(ours, theirs) for ours, theirs in zip(found[name], bare_rounds, strict=True))
+
+    batch_adds = median(lambda value, base: value - base, "batch + OTLP encoding")
+    return {
+        name: {
+            "us": statistics.median(found[name]),
+            "ratio": median(lambda value, base: value / base, name),
+            "of_batch": median(lambda value, base: value - base, name) / batch_adds,
+        }
+        for name in found
+    }
+
+
+def sizes(attributes_of: Callable[[int], dict[str, Any]], spans: int = 20_000) -> dict[str, float]:
+    """Bytes per span of 18 GenAI attributes: what a memory store holds, and what is on disk after compaction."""
+    with tempfile.TemporaryDirectory() as folder:
+        memory, disk = otr.store.memory.MemoryStore(), f"disk:{folder}/s"
+        for store in (memory, disk):
+            with bare() as provider:
+                recorder = otr.configure(store=store, provider=provider)
+                with otr.experiment("bench", condition="a", session_id="s") as exp:
+                    tracer = provider.get_tracer("bench", "1")
+                    for number in range(spans):
+                        tracer.start_span("chat gpt-4o-mini", attributes=attributes_of(number)).end()
+                    if store is memory:
+                        used = sum(buffer.segment.at for buffer in memory._held[exp.id].segments)
+                recorder.close()
+        parquet = sum(path.stat().st_size for path in Path(folder).glob("s/*/parquet/*"))
+    return {"held_bytes": used / spans, "disk_bytes": parquet / spans}
+
+
+def varied(number: int) -> dict[str, Any]:
+    """The attributes of one call among many: an id of 128 random bits, token counts, a time, users that come back."""
+    chance = random.Random(number)
+    return {
+        **GENAI,
+        "gen_ai.response.id": f"chatcmpl-{chance.getrandbits(128):032x}",
+        "gen_ai.usage.input_tokens": chance.randrange(200, 800),
+        "gen_ai.usage.output_tokens": chance.randrange(20, 200),
+        "gen_ai.response.time_to_first_chunk": round(chance.uniform(0.1, 0.6), 3),
+        "gen_ai.conversation.id": f"conv-{number // 10}",
+        "user.id": f"user-{number % 97}",
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--spans", type=int, default=20_000)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    results = []
-    for label, attributes in (("2 attributes", {"a": 1, "b": "x"}), ("18 GenAI attributes", GENAI)):
-        for threads in options.threads:
-            best: dict[str, float] = {}
-            for _ in range(options.rounds):
-                for name, variant in VARIANTS.items():
-                    measured = cpu_per_span(variant, options.spans, threads, attributes)
-                    best[name] = min(best.get(name, measured), measured)
-            base = best["bare SDK span"]
-            for name, value in best.items():
-                results.append({"span": label, "threads": threads, "variant": name, "us": value, "ratio": value / base})
+    results = [
+        {"span": label, "threads": threads, "variant": name, **numbers}
+        for label, attributes in (("2 attributes", {"a": 1, "b": "x"}), ("18 GenAI attributes", GENAI))
+        for threads in options.threads
+        for name, numbers in compared(rounds_of(options, threads, attributes)).items()
+    ]
+    per_span = {"equal": sizes(lambda number: GENAI), "differing": sizes(varied)}
     if options.json:
-        print(json.dumps(results))
+        print(json.dumps({"cpu": results, "bytes": per_span}))
         return
-    print(f"{'span':22}{'threads':>8}  {'variant':28}{'CPU us':>8}{'ratio':>7}")
+    print(f"{'span':22}{'threads':>8}  {'variant':28}{'CPU us':>8}{'ratio':>7}{'of batch':>10}")
     for row in results:
-        print(f"{row['span']:22}{row['threads']:>8}  {row['variant']:28}{row['us']:8.2f}{row['ratio']:7.2f}")
+        part = "" if row["variant"] == "bare SDK span" else f"{row['of_batch']:10.2f}"
+        print(f"{row['span']:22}{row['threads']:>8}  {row['variant']:28}{row['us']:8.2f}{row['ratio']:7.2f}{part}")
+    print("\nbytes per span of 18 GenAI attributes")
+    for name, size in per_span.items():
+        print(
+            f"  {name:10} {size['held_bytes']:5.0f} held while buffered, {size['disk_bytes']:4.0f} on disk after compaction"
+        )
 
 
 if __name__ == "__main__":
