@@ -1,7 +1,7 @@
 """The one door: `nox` runs what every change must pass, `nox -s NAME` the longer checks.
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
-Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), bench (what things cost).
+Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), torture (long crash loops), bench (what things cost).
 """
 
 from __future__ import annotations
@@ -107,6 +107,16 @@ def matrix(session: nox.Session, sdk: str) -> None:
     """The tests on older OpenTelemetry SDKs; the newest is what `tests` runs on."""
     session.install(".[all]", *_group("test"), f"opentelemetry-sdk=={sdk}.*")
     session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]))
+
+
+@nox.session(python=PYTHONS)
+def torture(session: nox.Session) -> None:
+    """Crashes and power cuts, many times over, and the self-test: a few minutes; `TORTURE_ROUNDS` says how many."""
+    session.install(".[all]", *_group("test"))
+    rounds = {"TORTURE_ROUNDS": os.environ.get("TORTURE_ROUNDS", "60")}
+    chosen = session.posargs or ["-q", "-s", "tests/crash", "tests/journal"]
+    session.run("python", "-m", "pytest", *chosen, env=rounds)
+    session.run("otel-research", "selftest")
 
 
 @nox.session(python=PYTHONS[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
@@ -117,5 +118,7 @@ class Journal(RuleBasedStateMachine):
         return set(numbers)
 
 
-Journal.TestCase.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+Journal.TestCase.settings = settings(
+    max_examples=6 * int(os.environ.get("TORTURE_ROUNDS", "4")), stateful_step_count=12, deadline=None
+)
 TestJournal = Journal.TestCase

@@ -27,7 +27,7 @@ LOST = 1
 @json_option
 @click.pass_context
 def command(ctx: click.Context, store: str | None, as_json: bool) -> None:
-    """Treat programs badly and count what is left: burst, slow backend, kill -9, fork, pool, full disk.
+    """Treat programs badly and count what is left: burst, slow backend, kill -9, fork, spawn, pool, full disk.
 
     Works in a temporary folder and takes about a minute. Exit code 1 if a span was lost or a
     scenario could not run.

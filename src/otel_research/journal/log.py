@@ -389,11 +389,10 @@ class Log:
                     self._put(found.kind, found.payload)
             again, written = self._segment, self._segment.at
         try:
+            # Where this fails too, it is tried again, later. One copy stays: the pages of the first
+            # count as written and may go at any time, and each end has to be counted once.
             again.sync()
-        except OSError:
-            # Durable nowhere: both copies stay (readers take each span once), and it is tried again, later.
-            failed.forsake(end)
-            raise
+        finally:
+            failed.forsake(durable)
         self._is_suspect, self._failed_syncs = False, 0
-        failed.forsake(durable)
         self._note_synced(again, written)

@@ -3,12 +3,12 @@
     scenario    what is done to a program, and what it is given
     process     runs a scenario's program in a process of its own, which says on a pipe what has ended
     outcome     what the program said against what the store holds
-    burst, slow_backend, sigkill, fork, pool, disk_full      the scenarios, one per file
+    burst, slow_backend, sigkill, fork, spawn, pool, disk_full      the scenarios, one per file
 
 `otel-research selftest` runs them all; `tests/crash` runs the same programs harder.
 """
 
-from otel_research.selftest import burst, disk_full, fork, pool, sigkill, slow_backend
+from otel_research.selftest import burst, disk_full, fork, pool, sigkill, slow_backend, spawn
 from otel_research.selftest.scenario import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -16,6 +16,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     slow_backend.SCENARIO,
     sigkill.SCENARIO,
     fork.SCENARIO,
+    spawn.SCENARIO,
     pool.SCENARIO,
     disk_full.SCENARIO,
 )

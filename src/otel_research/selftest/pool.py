@@ -11,7 +11,7 @@ from opentelemetry import trace
 from otel_research.selftest.scenario import Host, Scenario, ended_call
 
 WORKERS = 4
-TASKS = 40
+TASKS = 80
 SPANS = 10
 
 
