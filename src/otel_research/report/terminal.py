@@ -68,7 +68,17 @@ def captured(ledger: Mapping[str, Any]) -> Text:
     for name in ("interrupted", "filtered", "sampled_out", "duplicates", "late", "open"):
         if ledger.get(name):
             text.append(f" · {ledger[name]:,} {name.replace('_', ' ')}")
+    text.append(_observing(ledger.get("overhead") or {}), "dim")
     return text
+
+
+def _observing(overhead: Mapping[str, Any]) -> str:
+    """What observation itself cost, measured in the run; nothing where no span was timed (one in 64 is)."""
+    ours, theirs = overhead.get("hooks_us_per_span"), overhead.get("bare_span_us")
+    if ours is None or theirs is None:
+        return ""
+    timed = f"{overhead['spans_timed']:,} {plural('span', overhead['spans_timed'])} timed"
+    return f"\nobserving took {ours:.1f} µs a span, beside {theirs:.1f} µs for the span itself ({timed})"
 
 
 def experiments_table(records: Sequence[ExperimentRecord], url: str) -> Group:
