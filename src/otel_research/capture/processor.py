@@ -44,7 +44,7 @@ class ExperimentSpanProcessor(SpanProcessor):
         self._has_logged = False
 
     # The two hooks write out in one piece what is usual (a span that is kept as it is, on an SDK
-    # whose fields `view` has checked), because calls are what a hook costs: `docs/performance.md`.
+    # whose fields `view` has checked), because calls are what a hook costs: `docs/cost.md`.
     # What is not usual goes to `ExperimentCapture.start` and `.end`, which do the same for any
     # span; `tests/capture/test_hot_path.py` holds both to the same bytes.
 
