@@ -38,11 +38,13 @@ def _mounted(folder: Path, *mount: str) -> Iterator[Path]:
 
 
 def _unmount(folder: Path) -> None:
-    for _ in range(50):
+    for _ in range(300):
         try:
             return _run("umount", str(folder))
         except OSError:
-            time.sleep(0.1)  # a process that was killed has not let go yet
+            time.sleep(
+                0.1
+            )  # on a busy machine what was killed lets go late; a mount of the same image would be the dead one
     return _run("umount", "--lazy", str(folder))
 
 
