@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,3 +186,37 @@ def test_a_backlog_that_is_no_size_is_refused(backlog: Any) -> None:
     """The message says how to write one."""
     with pytest.raises(otr.ConfigurationError, match="2GiB"):
         otr.configure(store="memory:", backlog=backlog or "0")
+
+
+def test_a_delivery_ends_however_fast_spans_come(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes what was there when it began; a flush and a reader do not wait for the program to pause."""
+    is_over = threading.Event()
+    append = Remote.append
+
+    def slow(self: Remote, batch: Any, /) -> None:
+        time.sleep(0.1)
+        append(self, batch)
+
+    def work(tracer: Any) -> None:
+        while not is_over.is_set():
+            tracer.start_span("s").end()
+            time.sleep(0.001)
+
+    monkeypatch.setattr(Remote, "append", slow)
+    with recording(remote, fsync="0.1s") as (recorder, provider):
+        exp = otr.start_experiment("never pauses")
+        thread = threading.Thread(target=work, args=(provider.get_tracer("x"),))
+        thread.start()
+        try:
+            time.sleep(0.3)
+            began = time.monotonic()
+            flushed = recorder.flush(timeout=1.0)
+            exp.spans().select("span_id").collect()
+            took = time.monotonic() - began
+        finally:
+            is_over.set()
+            thread.join()
+        otr.stop_experiment(exp)
+    assert flushed.kept > 0
+    assert took < 15
+    assert exp.ledger().is_balanced

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from tests.conftest import new_database
+from tests.conftest import CALL, new_database
 from tests.servers import PostgresServer
 
 import otel_research as otr
@@ -291,3 +291,29 @@ def test_stopped_for_a_while_under_load(own_server: PostgresServer) -> None:
     print(f"{total} spans, the database away for {AWAY_SECONDS:g} s, the slowest span {max(slowest) * 1000:.0f} ms")
     assert names_of(PostgresStore(url), exp.id) == {f"thread {number}": count for number, count in enumerate(made)}
     assert max(slowest) < 5, "a span waited for the database"
+
+
+def test_a_checkpoint_while_others_write(postgres_url: str) -> None:
+    """An archive of an experiment in a database that grows meanwhile is consistent in itself."""
+    from otel_research.archive.verify import verify
+
+    is_over = threading.Event()
+
+    def work(tracer: Any) -> None:
+        while not is_over.is_set():
+            with tracer.start_as_current_span("chat", attributes=CALL):
+                pass
+            time.sleep(0.001)
+
+    with recording(postgres_url, fsync="0.1s") as (recorder, provider):
+        exp = otr.start_experiment("grows")
+        thread = threading.Thread(target=work, args=(provider.get_tracer("x"),))
+        thread.start()
+        time.sleep(0.5)
+        recorder.flush()
+        found = verify(Path(exp.archive(path="checkpoint")))
+        is_over.set()
+        thread.join()
+        otr.stop_experiment(exp)
+    assert found.problems == ()
+    assert found.rows > 0

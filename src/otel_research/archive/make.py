@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,19 @@ def build(folder: Path, subject: Subject, ledger: Callable[[], Mapping[str, Any]
     `ledger` is asked after the spans were read, so that of an experiment that still runs it tells
     of at least those.
     """
-    from otel_research.pricing import kept
+    from otel_research.pricing import kept, price
+    from otel_research.semconv import calls
     from otel_research.spans.digest import content_hash
-    from otel_research.spans.schema import ALL, names
+    from otel_research.spans.schema import ALL, STORED, names
 
     record = subject.record
     assert record is not None
     is_checkpoint = record.state == "running"
-    rows = seal.write_spans(folder, subject.spans.select(names(ALL)))
+    with tempfile.TemporaryDirectory(prefix="otel-research-") as scratch:
+        # The rows of one moment first: a store elsewhere may have more by the time calls are marked.
+        rows = seal.write_spans(Path(scratch), subject.spans.select(names(STORED)))
+        whole = price(calls.mark(seal.read_spans(Path(scratch))), price_table)
+        seal.write_spans(folder, whole.select(names(ALL)))
     spans = seal.read_spans(folder)
     hashed = content_hash(spans)
     final = record if is_checkpoint else msgspec.structs.replace(record, state="archived", content_hash=hashed)

@@ -10,6 +10,8 @@ from otel_research.store.feed import Feed
 from otel_research.store.library import Library
 
 _RETRY_SECONDS = 0.2
+_READ_SECONDS = 5.0
+"""How long a reader waits for deliveries: it sees what waits here too."""
 
 _logger = logging.getLogger("otel_research")
 
@@ -39,7 +41,8 @@ class Courier:
     def deliver(self, experiment_id: str) -> None:
         """Bring what is journaled of one experiment, now."""
         if experiment_id in self._feeds:
-            self._feeds[experiment_id].try_deliver(now=True)
+            deadline = time.monotonic() + _READ_SECONDS
+            self._feeds[experiment_id].try_deliver(now=True, deadline=deadline)
 
     def deliver_all(self, timeout: float) -> int:
         """The same for all, within `timeout` seconds; how many spans are still to be delivered."""
@@ -72,7 +75,7 @@ def _bring_leftovers(library: Library) -> None:
 def _delivered_by(feed: Feed, deadline: float) -> int:
     """Try until everything has arrived or the time is over; how much has not."""
     while True:
-        is_done = feed.try_deliver(now=True)
+        is_done = feed.try_deliver(now=True, deadline=deadline)
         pending = feed.pending()
         if (is_done and not pending) or time.monotonic() > deadline:
             return pending

@@ -55,6 +55,7 @@ class Feed:
         # One delivery at a time: the background thread, a flush and a stop may meet.
         self._lock = threading.RLock()
         self._is_delivering = False
+        self._deadline: float | None = None
         self._is_over = False
         """Nobody writes any more: also for the attempts that follow one that failed."""
         self._failures = 0
@@ -71,19 +72,25 @@ class Feed:
         """Whether anything of the experiment was ever to go to this store from here, and is not known to have arrived."""
         return self._backlog.exists
 
-    def deliver(self, *, is_over: bool = False) -> int:
+    def deliver(self, *, is_over: bool = False, deadline: float | None = None) -> int:
         """Bring over what the store lacks; how many rows that were. Raises the store's error.
 
-        `is_over`: nobody writes any more, so that what is open is interrupted.
+        `is_over`: nobody writes any more, so that what is open is interrupted. Behind the `deadline` no
+        further part is begun, and another thread's delivery is not waited for.
         """
-        with self._lock, uninstrumented():
+        if not self._lock.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
+            return 0
+        try:
             if self._is_delivering:
                 return 0  # a signal handler in the middle of the delivery that goes on after it
-            self._is_delivering = True
+            self._is_delivering, self._deadline = True, deadline
             try:
-                return self._deliver(is_over=is_over)
+                with uninstrumented():
+                    return self._deliver(is_over=is_over)
             finally:
                 self._is_delivering = False
+        finally:
+            self._lock.release()
 
     def _deliver(self, *, is_over: bool) -> int:
         self._is_over = is_over = is_over or self._is_over
@@ -102,12 +109,12 @@ class Feed:
             self._backlog.finish()
         return sent
 
-    def try_deliver(self, *, is_over: bool = False, now: bool = False) -> bool:
+    def try_deliver(self, *, is_over: bool = False, now: bool = False, deadline: float | None = None) -> bool:
         """`deliver`, where a store that failed is left alone for a while unless `now`; False where it failed or waits."""
         if not now and time.monotonic() < self._next_try:
             return self._failures == 0
         try:
-            self.deliver(is_over=is_over)
+            self.deliver(is_over=is_over, deadline=deadline)
         except Exception as error:
             self._failures += 1
             self._next_try = time.monotonic() + min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
@@ -142,6 +149,8 @@ class Feed:
                 self._backlog.advance(writer, part.cursor)
             if part.is_last:
                 self._journal.let_go(self.experiment_id, part)
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                break
         return sent
 
     def _append(self, rows: pl.DataFrame) -> None:

@@ -65,6 +65,8 @@ class WriterFollower:
             self._held = part
             yield part
             self._held, cursor = None, part.cursor
+            if is_growing and part.rows.height < PART_ROWS:
+                return  # all that was there: what came meanwhile is the next reading's
         if not is_growing and size in (None, self._tail.contents.position):
             yield Part(_nothing(), cursor, is_last=True, segment=file.name, sealed=self._sealed(file))
 
@@ -72,6 +74,8 @@ class WriterFollower:
         if self.segment != file.name:
             self.segment, self._carried = file.name, self._tail.open_rows()
             self._start(file)
+        if self._held is not None and cursor.get(file.name, 0) >= self._read:
+            self._held = None  # it has arrived; nobody came back to say so
         arrived = self._read - (0 if self._held is None else self._held.rows.height)
         if arrived > cursor.get(file.name, 0):
             # Back to the beginning, where the definitions are.

@@ -140,13 +140,15 @@ class PostgresStore(PostgresCatalogue):
     # -- the way out --------------------------------------------------------------------
 
     def scan(self, experiment_id: str | None = None) -> pl.LazyFrame:
-        """Every stored row once; only the columns that are needed are fetched, when they are."""
+        """Every stored row once; only the columns that are needed are fetched, when they are.
+
+        Of an experiment that still runs the rows of this moment are fetched at once: a query that
+        reads them several times must find the same.
+        """
         from polars.io.plugins import register_io_source
 
-        if experiment_id is not None:
-            check_id(experiment_id)
-        with self._database.reading():
-            pass  # so that a store that cannot be read says so here
+        if self._is_running(None if experiment_id is None else check_id(experiment_id)):
+            return self._at_once(experiment_id)
 
         def batches(
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
@@ -157,6 +159,17 @@ class PostgresStore(PostgresCatalogue):
                 yield frame if predicate is None else frame.filter(predicate)
 
         return register_io_source(batches, schema=polars_schema(STORED))
+
+    def _is_running(self, experiment_id: str | None) -> bool:
+        """Whether rows may still come; a store that cannot be read says so here."""
+        query = "SELECT 1 FROM experiments WHERE state = 'running' AND (%s::text IS NULL OR id = %s) LIMIT 1"
+        return bool(self._rows(query, experiment_id, experiment_id))
+
+    def _at_once(self, experiment_id: str | None) -> pl.LazyFrame:
+        import polars as pl
+
+        frames = list(self._fetch(experiment_id, names(STORED), None, _READ_ROWS))
+        return pl.concat(frames).lazy() if frames else rows.nothing()
 
     def _fetch(
         self, experiment_id: str | None, columns: list[str], limit: int | None, size: int
