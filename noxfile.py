@@ -84,7 +84,7 @@ def typing(session: nox.Session) -> None:
 def layers(session: nox.Session) -> None:
     """Import direction; and the core install alone: its size, and that it works without any extra."""
     session.install(".", "pytest")
-    session.run("python", "-m", "pytest", "-q", "tests/test_layers.py")
+    session.run("python", "-m", "pytest", "-q", "tests/test_layers.py", "tests/test_core_install.py")
 
 
 @nox.session(python=PYTHONS)

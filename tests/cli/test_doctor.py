@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_research as otr
 from otel_research.cli import main
-from otel_research.cli.diagnosis import diagnose, filesystem, ignores_sampled_flag, judge
+from otel_research.cli.diagnosis import diagnose, ignores_sampled_flag, judge
+from otel_research.journal.segment import file_system
 from otel_research.testing import recording
 
 Run = Callable[..., Result]
@@ -161,4 +162,4 @@ def test_headers_are_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_file_system_is_the_innermost_mount() -> None:
     """/proc is mounted on /, and is what it says it is."""
-    assert filesystem(Path("/proc/self")) == "proc"
+    assert file_system(Path("/proc/self")) == "proc"

@@ -162,22 +162,13 @@ def unmapped(library: Library) -> dict[str, int]:
 
 def disk(used: Recorder) -> dict[str, Any]:
     """Where the journal lies and how much room there is; a memory store has no disk."""
+    from otel_research.journal.segment import file_system
+
     root = getattr(used.library.journal, "root", None)
     if root is None:
         return {"path": None, "free_bytes": None, "filesystem": None}
     folder = next(path for path in (Path(root), *Path(root).parents) if path.exists())
-    return {"path": str(root), "free_bytes": shutil.disk_usage(folder).free, "filesystem": filesystem(folder)}
-
-
-def filesystem(folder: Path) -> str | None:
-    """The type of the file system that holds the folder; None where the system does not say."""
-    try:
-        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
-    except OSError:
-        return None
-    resolved = folder.resolve()
-    holding = [words for words in mounts if resolved.is_relative_to(words[1].replace("\\040", " "))]
-    return max(holding, key=lambda words: len(words[1]))[2] if holding else None
+    return {"path": str(root), "free_bytes": shutil.disk_usage(folder).free, "filesystem": file_system(folder)}
 
 
 def clock() -> dict[str, Any]:
