@@ -69,6 +69,7 @@ def spans(rng: Rng, latency: np.ndarray, arm: np.ndarray, item: np.ndarray | Non
             "trace_id": ids,
             "start_ns": np.arange(n) * 10**9,
             "status": ["ok"] * n,
+            "end_ns": np.arange(n) * 10**9 + np.round(latency * 1e6).astype(np.int64),
             "duration_ms": latency,
         },
         schema_overrides={"item_id": pl.String},
@@ -76,6 +77,7 @@ def spans(rng: Rng, latency: np.ndarray, arm: np.ndarray, item: np.ndarray | Non
     trials = common.with_columns(span_id=ids, role=pl.lit("trial"), is_call=pl.lit(value=False))
     calls = common.with_columns(
         span_id=ids + "c", parent_span_id=ids, role=pl.lit("call"), is_call=pl.lit(value=True),
+        input_tokens=pl.lit(100), output_tokens=pl.lit(20),
         cost_nano_usd=pl.Series(rng.lognormal(14, 0.5, n).astype(np.int64)),
     )  # fmt: skip
     whole = Subject(pl.concat([trials, calls], how="diagonal").lazy())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from otel_research.analysis import measured
+from otel_research.analysis import dependence, measured
 from otel_research.analysis.subject import Subject, Where
 from otel_research.analysis.units import Tables, Unit, is_trial, tables
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -36,6 +36,8 @@ class Sample:
     """Start times, to judge drift; 0 where unknown."""
     weights: Floats
     is_censored: NDArray[np.bool_]
+    level: str | None = dependence.ITEM
+    """What `items` are: items, or the sessions, trials or traces that units lie in."""
 
     @property
     def n(self) -> int:
@@ -71,7 +73,7 @@ class Sample:
 
     def having(self, items: Codes) -> Sample:
         """The same values with other item codes."""
-        return Sample(self.values, items, self.order, self.weights, self.is_censored)
+        return replace(self, items=items, level=dependence.ITEM)
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,7 @@ def named(name: str) -> str:
 def samples(arms: Sequence[Arm], name: str) -> list[Sample]:
     """One outcome of every arm, items coded alike in all."""
     frames = [arm.frames[name].filter(pl.col("value").is_not_null()) for arm in arms]
-    items = pl.concat([frame["item_id"] for frame in frames])
-    codes = None if items.null_count() or not items.len() else items.rank("dense").to_numpy().astype(np.intp) - 1
+    codes, level = dependence.clusters(frames)
     found, at = [], 0
     for frame in frames:
         part = None if codes is None else codes[at : at + frame.height]
@@ -135,6 +136,7 @@ def samples(arms: Sequence[Arm], name: str) -> list[Sample]:
                 frame["start_ns"].fill_null(0).to_numpy(),
                 frame["weight"].fill_null(1.0).to_numpy(),
                 frame["is_censored"].fill_null(value=False).to_numpy(),
+                level,
             )
         )
     return found
@@ -170,7 +172,12 @@ def only(sample: Sample, items: Codes) -> Sample:
     is_kept[items] = True
     kept = is_kept[sample.items]
     return Sample(
-        sample.values[kept], sample.items[kept], sample.order[kept], sample.weights[kept], sample.is_censored[kept]
+        sample.values[kept],
+        sample.items[kept],
+        sample.order[kept],
+        sample.weights[kept],
+        sample.is_censored[kept],
+        sample.level,
     )
 
 
@@ -187,7 +194,7 @@ def _of_subject(subject: Subject, unit: Unit, where: Where | None) -> Arm:
         "success_rate": success,
         "ttft": pl.col("ttft_ms"),
     }
-    about = ["item_id", "start_ns", "weight", "is_censored"]
+    about = ["item_id", "start_ns", "weight", "is_censored", *(n for n in dependence.LEVELS if n in units.columns)]
     frames = {}
     for name, value in values.items():
         frame = units.select(value.alias("value"), *about)

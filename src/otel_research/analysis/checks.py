@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from otel_research.analysis import dependence
 from otel_research.analysis.arms import Arm, Sample, shared_items
 from otel_research.analysis.comparison import Check, Design
 from otel_research.analysis.notes import lost
@@ -32,7 +33,7 @@ def of(a: Arm, b: Arm, x: Sample, y: Sample, design: Design, declared: int | Non
         yield _interrupted(a, b)
     if a.subject is not None and b.subject is not None:
         yield _interleaved(x, y)
-    yield _items(x, y, design)
+    yield _items(a, b, x, y, design)
     yield _censored(x, y)
 
 
@@ -183,14 +184,25 @@ def _lag_one(values: np.ndarray) -> float | None:
         return None
 
 
-def _items(x: Sample, y: Sample, design: Design) -> Check:
+def _items(a: Arm, b: Arm, x: Sample, y: Sample, design: Design) -> Check:
+    """Units that share an item, a session, a trial or a trace are not independent."""
     shared = int(shared_items(x, y).size)
-    if x.items is None:
+    if x.items is None and design == "independent":
+        level = dependence.too_few([arm.table.units for arm in (a, b) if arm.table is not None])
         text = "units carry no item ids: they are taken as independent"
-        return Check(name="independence", passed=True, severity="info", text=text)
+        if level is not None:
+            what = level.removesuffix("_id")
+            text = (
+                f"the units lie in fewer than {dependence.FEWEST} {what}s an arm, too few to tell how far they depend: "
+                f"they are taken as independent, so intervals may be too narrow. Compare per {what}, or give item ids"
+            )
+        return Check(
+            name="independence", passed=level is None, severity="info" if level is None else "warning", text=text
+        )
+    what = (x.level or dependence.ITEM).removesuffix("_id")
     text = {
         "paired": f"paired on {shared:,} shared items",
-        "clustered": "items repeat: standard errors are by item",
+        "clustered": f"{what}s repeat: standard errors are by {what}",
         "independent": "no item repeats",
     }[design]
     return Check(name="independence", passed=True, severity="info", text=text, value=float(shared))

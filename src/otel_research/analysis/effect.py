@@ -15,6 +15,7 @@ import numpy as np
 from otel_research.analysis import margins, tails
 from otel_research.analysis.arms import Floats, Sample, item_means, only, shared_items
 from otel_research.analysis.comparison import Change, Design, Effect, EffectSize, Test
+from otel_research.analysis.dependence import ITEM
 from otel_research.analysis.engine import QUANTILES
 from otel_research.analysis.means import held, mean_change, t_test
 from otel_research.analysis.plan import Found, Plan, turned
@@ -40,7 +41,8 @@ def design_of(a: Sample, b: Sample, paired: bool | str) -> Design:
                 "sequences of equal length, or paired=False."
             )
         return "paired"
-    if paired == "auto" and shared.size >= 2 and a.items is not None and b.items is not None:
+    is_item = a.level == b.level == ITEM
+    if paired == "auto" and is_item and shared.size >= 2 and a.items is not None and b.items is not None:
         most = max(a.distinct.size, b.distinct.size)
         if shared.size >= most / 2:
             return "paired"

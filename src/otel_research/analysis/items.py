@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from otel_research.analysis.arms import Arm, Sample, item_means, shared_items
+from otel_research.analysis.dependence import ITEM
 from otel_research.analysis.result import Interval
 from otel_research.analysis.stats.agreement import variance_components
 from otel_research.analysis.stats.events import mean_pass_at_k
@@ -61,7 +62,7 @@ class Items(msgspec.Struct, frozen=True, kw_only=True):
 
 def report(a: Arm, b: Arm, x: Sample, y: Sample, outcome: str, *, is_binary: bool, alpha: float) -> Items | None:
     """Items of one outcome, or None where no item is in both arms or none repeats."""
-    if x.items is None or y.items is None:
+    if x.items is None or y.items is None or x.level != ITEM:
         return None
     shared = shared_items(x, y)
     if not shared.size:

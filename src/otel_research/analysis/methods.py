@@ -7,7 +7,7 @@ from otel_research.analysis.stats.outcome import library
 
 _DESIGNS = {
     "paired": "paired on shared items (repetitions averaged within items)",
-    "clustered": "with standard errors clustered by item (CR2, Satterthwaite degrees of freedom)",
+    "clustered": "with cluster-robust standard errors (CR2, Satterthwaite degrees of freedom)",
     "independent": "as independent samples",
 }
 _CORRECTIONS = {

@@ -1,6 +1,6 @@
 """Intervals of the numbers of `Metrics`.
 
-Means: t, cluster-robust by item where items repeat (CR2 with Satterthwaite's degrees of freedom;
+Means: t, cluster-robust by item (else session, trial or trace) where units share one (CR2 with Satterthwaite's degrees of freedom;
 under unequal weights CR1 with items - 1).
 Quantiles: percentile bootstrap, over items where they repeat; refused below `n_required`.
 Rates: Wilson (1927), with the effective n under clustering. Failures per request: exact
@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from otel_research.analysis import dependence
 from otel_research.analysis.engine import QUANTILES
 from otel_research.analysis.gather import Draft
 from otel_research.analysis.measured import Measured
@@ -73,15 +74,13 @@ def values(units: pl.DataFrame, column: str, scale: float = 1.0) -> Weighted:
     known = units.filter(pl.col(column).is_not_null())
     censored = known["is_censored"].to_numpy() if column == "latency_ms" else np.zeros(known.height, dtype=bool)
     x = known[column].cast(pl.Float64).to_numpy() * scale
-    return Weighted(x, known["weight"].fill_null(1.0).to_numpy(), item_codes(known["item_id"]), censored)
+    return Weighted(x, known["weight"].fill_null(1.0).to_numpy(), cluster_codes(known), censored)
 
 
-def item_codes(items: pl.Series) -> NDArray[np.intp] | None:
-    """Codes of the items, or None where items are unknown or none repeats."""
-    if items.null_count() or not items.len():
-        return None
-    codes = items.rank("dense").to_numpy().astype(np.intp) - 1
-    return codes if int(codes.max()) + 1 < items.len() else None
+def cluster_codes(units: pl.DataFrame) -> NDArray[np.intp] | None:
+    """Codes of what units depend through, or None where each stands alone."""
+    codes, _ = dependence.clusters([units])
+    return codes if codes is not None and int(codes.max()) + 1 < units.height else None
 
 
 def quantile(sample: Weighted, p: float, alpha: float, seed: int) -> tuple[Interval, int | None]:

@@ -31,7 +31,7 @@ NO_CALLS = "no_call_spans"
 GROUP = "unit_group"
 TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _KEPT = (
-    "experiment_id", "condition", "trial_id", "item_id", "repetition", "aside", "start_ns", "end_ns", "ttft_ms", "role",
+    "experiment_id", "condition", "trace_id", "session_id", "trial_id", "item_id", "repetition", "aside", "start_ns", "end_ns", "ttft_ms", "role",
     "score_name", "score_value", "evaluations", "reported_cost_usd", "cost_nano_usd", "is_call", "excluded_because", "response_model", *TOKENS,
 )  # fmt: skip
 _AMOUNTS = ("cost_nano_usd", "reported_cost_usd", *TOKENS)

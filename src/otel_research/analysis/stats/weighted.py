@@ -77,7 +77,7 @@ def mean_interval(sample: Weighted, confidence: float = 0.95, *, log: bool = Fal
     low, high = centre - half, centre + half
     if log:
         low, high = math.exp(low), math.exp(high)
-    method = ("t, cluster-robust by item" if sample.cluster is not None else "t") + (", on logarithms" if log else "")
+    method = ("t, cluster-robust" if sample.cluster is not None else "t") + (", on logarithms" if log else "")
     return between(low, high, confidence, method)
 
 
