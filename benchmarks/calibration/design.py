@@ -112,8 +112,8 @@ def calls_of_trials(rng: Rng) -> bool:
 
 CELLS: tuple[Cell, ...] = (
     Cell("size", "spans: 10 calls in each of 40 trials, no items", "compare() per call", calls_of_trials, SIZE, 600),
-    Cell("checks", "clean: 40 shared items, random order", "compare() fails a check", fails(clean), SILENT, 500),
-    Cell("checks", "clean: 40 shared items, random order", "validate() finds anything", finds(clean), SILENT, 500),
+    Cell("checks", "clean: 40 shared items, random order", "compare() fails a check", fails(clean), SILENT, 300),
+    Cell("checks", "clean: 40 shared items, random order", "validate() finds anything", finds(clean), SILENT, 300),
     Cell("checks", "AR(1) rho .5, one arm after the other", "compare(): interleaved", fails(one_after_the_other, "interleaved"), CAUGHT, 150),
     Cell("checks", "AR(1) rho .5, one arm after the other", "validate(): not_interleaved", finds(one_after_the_other, "not_interleaved"), CAUGHT, 150),
     Cell("checks", "half of the candidate's trials never arrive", "compare(): sample_ratio", fails(changed(losing_trials), "sample_ratio"), CAUGHT, 150),

@@ -316,7 +316,7 @@ CHECKS: tuple[Callable[[Rows], Iterator[Fault]], ...] = (
 
 def _units(spans: pl.DataFrame) -> pl.DataFrame:
     """What the headline is about: trials, else calls, else root spans."""
-    is_known = pl.col("duration_ms").is_not_nan() & (pl.col("duration_ms") >= 0) & pl.col("aside").is_null()
+    is_known = pl.col("duration_ms").is_finite() & (pl.col("duration_ms") >= 0) & pl.col("aside").is_null()
     known = spans.filter(is_known & (pl.col("status").ne_missing(pl.lit("interrupted"))))
     for kind in (pl.col("role") == "trial", pl.col("is_call"), pl.col("parent_span_id").is_null()):
         found = known.filter(kind.fill_null(value=False))

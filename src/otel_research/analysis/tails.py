@@ -107,8 +107,12 @@ def quantile(
         return change, percent, None, Test(name=name, method=name)
     x, y = joint_draws(a, b, p, plan.seed, is_clustered=plan.design != "independent")
     found.n_resamples = int(x.size)
-    low, high = resampling.interval(100 * (y / x - 1), plan.alpha)
-    ci = Interval(low=low, high=high, level=plan.level, method=name)
+    ci = None
+    if (x > 0).all():
+        low, high = resampling.interval(100 * (y / x - 1), plan.alpha)
+        ci = Interval(low=low, high=high, level=plan.level, method=name)
+    else:
+        found.reasons[f"{path}.improvement_ci"] = "the baseline's quantile is 0 in some resamples: no change in percent"
     # Twice the smaller tail of the draws around "no difference", with the +1 that keeps p above 0.
     tail = min(int((y <= x).sum()), int((y >= x).sum()))
     p_value = min(1.0, 2 * (tail + 1) / (x.size + 1))
