@@ -213,11 +213,23 @@ def _censored(rows: Rows) -> Iterator[Fault]:
 
 def _far_off(rows: Rows) -> Iterator[Fault]:
     # A clean lognormal sample has 0.05 % beyond 3.5 on the log scale: more than 1 % is worth a look.
-    if rows.units.height >= 50 and rows.n_outliers > 0.01 * rows.units.height:
+    hit = rows.units.filter(pl.col("is_outlier"))
+    if rows.units.height >= 50 and hit.height > 0.01 * rows.units.height and _is_more_than_chance(rows.units, hit):
         raw = outliers.fences(rows.units["duration_ms"].to_numpy()).is_outlier.sum()
         text = f"{rows.n_outliers:,} units lie far off on the log scale ({int(raw):,} outside of Tukey's fences)"
-        hit = rows.units.filter(pl.col("is_outlier"))
         yield Fault("outliers", "info", text, rows.n_outliers, None, rows.units.height, _ids(hit))
+
+
+def _is_more_than_chance(units: pl.DataFrame, hit: pl.DataFrame) -> bool:
+    """Whether more items (units, where items are unknown) are far off than one in 200 by chance would be.
+
+    All trials of one slow item are far off together, so they count once.
+    """
+    from scipy import stats
+
+    name = "span_id" if units["item_id"].null_count() else "item_id"
+    expected = float(stats.binom.ppf(1 - UNLIKELY, units[name].n_unique(), 0.005))
+    return hit[name].n_unique() > expected
 
 
 def _dependence(rows: Rows) -> Iterator[Fault]:
