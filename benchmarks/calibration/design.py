@@ -111,17 +111,17 @@ def calls_of_trials(rng: Rng) -> bool:
 
 
 CELLS: tuple[Cell, ...] = (
-    Cell("size", "spans: 10 calls in each of 40 trials, no items", "compare() per call", calls_of_trials, SIZE, 600),
+    Cell("size", "spans: 10 calls in each of 40 trials, no items", "compare() per call", calls_of_trials, SIZE, 200),
     Cell("checks", "clean: 40 shared items, random order", "compare() fails a check", fails(clean), SILENT, 300),
-    Cell("checks", "clean: 40 shared items, random order", "validate() finds anything", finds(clean), SILENT, 300),
+    Cell("checks", "clean: 40 shared items, random order", "validate() finds anything", finds(clean), SILENT, 100),
     Cell("checks", "AR(1) rho .5, one arm after the other", "compare(): interleaved", fails(one_after_the_other, "interleaved"), CAUGHT, 150),
     Cell("checks", "AR(1) rho .5, one arm after the other", "validate(): not_interleaved", finds(one_after_the_other, "not_interleaved"), CAUGHT, 150),
     Cell("checks", "half of the candidate's trials never arrive", "compare(): sample_ratio", fails(changed(losing_trials), "sample_ratio"), CAUGHT, 150),
     Cell("checks", "half of the candidate's trials never arrive", "validate(): imbalance", finds(changed(losing_trials), "imbalance"), CAUGHT, 150),
     Cell("checks", "a tenth of the items is missing in one arm", "compare(): missing_items", fails(changed(losing_items), "missing_items"), CAUGHT, 150),
     Cell("checks", "a tenth of the items is missing in one arm", "validate(): missing_trials", finds(changed(losing_items), "missing_trials"), CAUGHT, 150),
-    Cell("checks", "the served model changes half-way", "compare(): model_revisions", fails(changed(two_revisions), "model_revisions"), CAUGHT, 150),
-    Cell("checks", "the served model changes half-way", "validate(): model_revisions", finds(changed(two_revisions), "model_revisions"), CAUGHT, 150),
-    Cell("checks", "repetitions answered from a cache", "validate(): repeated_responses", finds(changed(cached), "repeated_responses"), CAUGHT, 150),
-    Cell("checks", "trials with calls of both conditions", "validate(): crossover", finds(crossed, "crossover"), CAUGHT, 150),
+    Cell("checks", "the served model changes half-way", "compare(): model_revisions", fails(changed(two_revisions), "model_revisions"), CAUGHT, 60),
+    Cell("checks", "the served model changes half-way", "validate(): model_revisions", finds(changed(two_revisions), "model_revisions"), CAUGHT, 60),
+    Cell("checks", "repetitions answered from a cache", "validate(): repeated_responses", finds(changed(cached), "repeated_responses"), CAUGHT, 60),
+    Cell("checks", "trials with calls of both conditions", "validate(): crossover", finds(crossed, "crossover"), CAUGHT, 60),
 )  # fmt: skip
