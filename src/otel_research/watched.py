@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from otel_research.errors import BudgetExceeded, ConfigurationError
+from otel_research.journal.frame import END
 
 if TYPE_CHECKING:
     from otel_research.alerts import Rule, Sink
@@ -91,6 +92,11 @@ class Watchable:
         for note in self.annotations():  # type: ignore[attr-defined]
             if note.get("kind") == "alert" and note.get("action") == "stop":
                 raise BudgetExceeded(f"{note['text']}. The parent process recorded it; no more trials begin.")
+
+    def _ended_here(self) -> int | None:
+        """Spans that ended in this process; None where it does not record."""
+        capture = getattr(self, "_capture", None)
+        return None if capture is None else capture.room.appended(END)
 
     def _look_once_more(self) -> None:
         """Before the rows are sealed; what goes wrong here must not keep them from being sealed."""

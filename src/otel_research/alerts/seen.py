@@ -49,6 +49,8 @@ class Totals:
     cost_nano_usd: int = 0
     unpriced: int = 0
     tokens: int = 0
+    dearest_nano_usd: int = 0
+    """What the dearest call has cost."""
 
     @property
     def cost_usd(self) -> float | None:
@@ -60,6 +62,7 @@ class Totals:
         self.calls += sign
         self.failures += sign * call.is_failed
         self.cost_nano_usd += sign * (call.cost_nano_usd or 0)
+        self.dearest_nano_usd = max(self.dearest_nano_usd, call.cost_nano_usd or 0)
         self.unpriced += sign * (call.cost_nano_usd is None)
         self.tokens += sign * (call.tokens or 0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from starlette.routing import Route, Router
 from otel_research.dashboard.broadcast import SECTIONS, Broadcast
 from otel_research.dashboard.catalogue import Shelf
 from otel_research.dashboard.pool import Pool, WorkerFailed
+from otel_research.dashboard.sentinel import Sentinel
 from otel_research.errors import ResearchError, UnknownExperiment
 from otel_research.experiments import is_id
 
@@ -33,8 +34,9 @@ HEARTBEAT_SECONDS = 15.0
 class Dashboard:
     """The application over one store."""
 
-    def __init__(self, store: str | None) -> None:
+    def __init__(self, store: str | None, rules: Sequence[str] = (), webhooks: Sequence[str] = ()) -> None:
         self.shelf = Shelf(store)
+        self._sentinel = Sentinel(self.shelf, rules, webhooks) if rules else None
         self.pool = Pool(self.shelf.opened_by)
         self._broadcasts: dict[str, Broadcast] = {}
         self._costs: dict[tuple[str, Any], Any] = {}
@@ -76,11 +78,15 @@ class Dashboard:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, router: Any) -> AsyncIterator[None]:
-        tidying = asyncio.create_task(self._tidy())
+        tasks = [asyncio.create_task(self._tidy())]
+        if self._sentinel is not None:
+            tasks.append(asyncio.create_task(self._sentinel.run()))
         try:
             yield
         finally:
-            tidying.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for broadcast in self._broadcasts.values():
                 broadcast.close()
             self.pool.close()

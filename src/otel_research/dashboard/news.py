@@ -23,9 +23,11 @@ class News:
         self._experiment = experiment
         self._events: list[tuple[str, Any]] = []
         self._watcher = Watcher(experiment, in_background=False)
-        if rules:
-            self._watcher.add_rules([alerts.parsed(rule) for rule in rules], checked(webhooks))
+        # First: what was there before is in the totals, and no news.
         self._watcher.subscribe(lambda event: self._events.append((event["event"], event["data"])))
+        chosen = [rule for rule in map(alerts.parsed, rules) if not self._has_fired(rule)]
+        if chosen:
+            self._watcher.add_rules(chosen, checked(webhooks))
         self._noted = len(experiment.annotations())
         self._state: str | None = None
 
@@ -44,6 +46,11 @@ class News:
             self._watcher.close(state)
             found.append(("state", {"state": state}))
         return found
+
+    def _has_fired(self, rule: alerts.Rule) -> bool:
+        """Whether a budget was told of before, by a server that was started earlier: it is told once."""
+        said = [(note.get("rule"), note.get("limit")) for note in self._experiment.annotations()]
+        return isinstance(rule, alerts.Budget) and (rule.title, rule.limit) in said
 
     def _new_alerts(self) -> list[dict[str, Any]]:
         """From the experiment's record, where the program's own rules write theirs as well."""

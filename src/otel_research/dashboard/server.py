@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from otel_research.errors import ConfigurationError, MissingExtra
@@ -16,7 +16,16 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 class Serving:
     """A dashboard on a socket of its own. `url` holds the token."""
 
-    def __init__(self, store: str | None, host: str = "127.0.0.1", port: int = 8765, token: str | None = None) -> None:
+    def __init__(
+        self,
+        store: str | None,
+        host: str = "127.0.0.1",
+        port: int = 8765,
+        *,
+        token: str | None = None,
+        rules: Sequence[str] = (),
+        webhooks: Sequence[str] = (),
+    ) -> None:
         try:
             import uvicorn
         except ImportError:
@@ -27,7 +36,7 @@ class Serving:
         self._socket = _bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         self.token = token or saved_token()
-        self.dashboard = Dashboard(store)
+        self.dashboard = Dashboard(store, rules, webhooks)
         hosts = LOOPBACK if host in ("127.0.0.1", "::1", "localhost") else (*LOOPBACK, _bracketed(host))
         guarded = Guard(self.dashboard, token=self.token, hosts=hosts, port=self.port)
         config = uvicorn.Config(

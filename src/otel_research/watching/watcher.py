@@ -30,6 +30,8 @@ POLL_SECONDS = 0.5
 FULL_SECONDS = 5.0
 SHARE = 0.1
 """Of one core at most for the full metrics of a long run: what takes 2 s comes every 20 s."""
+DEARER = 10
+"""A call is taken to cost at most so many times what the dearest one so far has cost."""
 CLOSE_SECONDS = 5.0
 """How long the end of a run waits for sinks that do not answer."""
 
@@ -56,6 +58,9 @@ class Watched(Protocol):
         """`calculate_metrics`."""
 
     def _annotate(self, note: dict[str, Any]) -> None: ...
+
+    def _ended_here(self) -> int | None:
+        """Spans that ended in this process; None where it does not record."""
 
 
 class Subscription:
@@ -108,6 +113,8 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._is_over = False
         self._begun_ns = time.time_ns()
+        self._looked_at = 0
+        """Spans that had ended in this process when it was looked last."""
         self._stopped_by: str | None = None
         self.stops = False
         """Whether a rule may stop the run: then trials look before they begin."""
@@ -120,7 +127,7 @@ class Watcher:
         deliveries = tuple(Delivery(sink, self._experiment._annotate) for sink in (sinks or (log(),)))
         with self._reading:
             self._watches.append((watch, deliveries))
-            self.stops = self.stops or any(isinstance(rule, Budget) and rule.action == "stop" for rule in rules)
+            self.stops = self.stops or any(map(_stops, rules))
         self._ensure_thread()
 
     def subscribe(self, tell: Tell) -> Subscription:
@@ -155,10 +162,12 @@ class Watcher:
     def catch_up(self) -> None:
         """Read what is new and tell of it."""
         with self._reading:
+            ended = self._experiment._ended_here() or 0
             rows = self._follower.new()
             if not rows.is_empty():
                 self._take_in(rows)
             self._judge_time()
+            self._looked_at = ended
 
     def _take_in(self, rows: Any) -> None:
         if rows.is_empty():
@@ -204,13 +213,28 @@ class Watcher:
 
     def check_budget(self) -> None:
         """Raise `BudgetExceeded` where a stopping budget is spent; looks at what has ended until now."""
-        if self.stops and self._stopped_by is None:
+        if self.stops and self._stopped_by is None and self._may_be_spent():
             self.catch_up()
         if self._stopped_by is not None:
             raise BudgetExceeded(
                 f"{self._stopped_by}. Experiment {self._experiment.name!r} ({self._experiment.id}) takes no more trials; "
                 "what has run is kept. Raise the budget to go on: resume=True."
             )
+
+    def _may_be_spent(self) -> bool:
+        """Whether what has ended since the last look could reach a budget, at `DEARER` times the dearest call so far.
+
+        A look takes some milliseconds, so far from the budget the background thread's look is enough.
+        """
+        ended = self._experiment._ended_here()
+        fresh = None if ended is None else ended - self._looked_at
+        if fresh == 0:
+            return False
+        totals = self._calls.totals
+        if fresh is None or not totals.dearest_nano_usd:
+            return True
+        nearest = min(float(rule.limit or 0.0) for watch, _ in self._watches for rule in watch.rules if _stops(rule))
+        return totals.cost_nano_usd + fresh * DEARER * totals.dearest_nano_usd >= nearest * 1e9
 
     # -- the thread ---------------------------------------------------------------------
 
@@ -253,3 +277,7 @@ class Watcher:
         for _, deliveries in self._watches:
             for delivery in deliveries:
                 delivery.close(CLOSE_SECONDS)
+
+
+def _stops(rule: Rule) -> bool:
+    return isinstance(rule, Budget) and rule.action == "stop"

@@ -145,24 +145,26 @@ export function forest(rows, { unit = "%", label = "Effects with intervals", nul
     const left = isSmall ? 8 : Math.min(220, width * 0.26), right = isSmall ? 8 : Math.min(270, width * 0.32), step = isSmall ? 54 : 34;
     const height = rows.length * step + 40;
     const svg = frame(width, height, left, label);
-    const known = rows.flatMap((row) => [row.low, row.high, row.estimate]).filter((v) => v !== null && v !== undefined);
-    let low = Math.min(nullAt, ...known), high = Math.max(nullAt, ...known);
-    const pad = (high - low || 1) * 0.06;
+    let [low, high] = domain(rows, nullAt);
+    const isClipped = rows.some((row) => [row.low, row.high, row.estimate].some((v) => v !== null && v !== undefined && (v < low || v > high)));
+    const pad = (high - low || 1) * 0.05;
     low -= pad; high += pad;
     const x = scaled(low, high, left, width - right, false);
     for (const tick of ticks(low, high, Math.max(2, Math.floor((width - left - right) / 80))))
       svg.append(s("line", { class: "axis", x1: x(tick), x2: x(tick), y1: 4, y2: height - 30 }),
         s("text", { x: x(tick), y: height - 16, "text-anchor": "middle" }, amount(tick)));
-    svg.append(s("text", { x: width - right, y: height - 2, "text-anchor": "end" }, unit),
+    svg.append(s("text", { x: width - right, y: height - 2, "text-anchor": "end" }, isClipped ? `${unit}; an arrow goes on beyond the axis` : unit),
       s("line", { class: "zero", x1: x(nullAt), x2: x(nullAt), y1: 4, y2: height - 30 }));
     rows.forEach((row, index) => {
       const y = index * step + (isSmall ? 36 : 20);
       svg.append(s("text", { class: "ink", x: isSmall ? 8 : left - 12, y: isSmall ? y - 16 : y + 4, "text-anchor": isSmall ? "start" : "end" }, visible(row.label)),
         s("text", { class: "ink", x: isSmall ? width - 8 : width - right + 12, y: isSmall ? y - 16 : y + 4, "text-anchor": isSmall ? "end" : "start" }, row.text));
-      if (row.estimate === null || row.estimate === undefined) return;
-      const from = row.low ?? low, to = row.high ?? high;
-      if (row.low !== undefined && (row.low !== null || row.high !== null))
-        svg.append(s("line", { class: `bar ${row.kind || ""}`, x1: x(from), x2: x(to), y1: y, y2: y }));
+      const from = Math.max(row.low ?? low, low), to = Math.min(row.high ?? high, high);
+      if (row.low !== undefined && (row.low !== null || row.high !== null) && from <= high && to >= low)
+        svg.append(s("line", { class: row.estimate === null ? "thin" : `bar ${row.kind || ""}`, x1: x(from), x2: x(to), y1: y, y2: y }));
+      if ((row.low ?? low) < low || (row.low === null && row.estimate !== null)) svg.append(s("path", { class: `beyond ${row.kind || ""}`, d: `M${x(low) - 4},${y}l8,-5v10Z` }));
+      if ((row.high ?? high) > high || (row.high === null && row.estimate !== null)) svg.append(s("path", { class: `beyond ${row.kind || ""}`, d: `M${x(high) + 4},${y}l-8,-5v10Z` }));
+      if (row.estimate === null || row.estimate === undefined || row.estimate < low || row.estimate > high) return;
       const size = 4 + 5 * Math.sqrt(row.weight ?? 0.1);
       svg.append(row.isPooled
         ? s("path", { class: `est ${row.kind || ""}`, d: `M${x(from)},${y}L${x(row.estimate)},${y - 7}L${x(to)},${y}L${x(row.estimate)},${y + 7}Z` })
@@ -170,6 +172,19 @@ export function forest(rows, { unit = "%", label = "Effects with intervals", nul
     });
     return svg;
   };
+}
+
+// One effect that is far off must not press the others into a dot: beyond its fellows' range it becomes an arrow.
+function domain(rows, nullAt) {
+  const far = rows.filter((row) => row.estimate !== null && row.estimate !== undefined)
+    .map((row) => Math.max(...[row.low, row.high, row.estimate].filter((v) => v !== null && v !== undefined).map((v) => Math.abs(v - nullAt))))
+    .sort((a, b) => a - b);
+  if (!far.length) return [nullAt - 1, nullAt + 1];
+  const cap = Math.max(2.5 * far[Math.floor((far.length - 1) / 2)], 1e-9);
+  const limit = far[far.length - 1] > 2 * cap ? cap : far[far.length - 1];
+  const inside = rows.filter((row) => row.estimate !== null && row.estimate !== undefined).flatMap((row) => [row.low, row.high, row.estimate])
+    .filter((v) => v !== null && v !== undefined).map((v) => Math.min(Math.max(v, nullAt - limit), nullAt + limit));
+  return [Math.min(nullAt, ...inside), Math.max(nullAt, ...inside)];
 }
 
 export function legend(entries) {

@@ -69,10 +69,10 @@ function one(found, base, candidate) {
     number(amount(effect.main.baseline), unit(effect)), number(amount(effect.main.candidate), unit(effect)), number(`${grouped(effect.n[0])} / ${grouped(effect.n[1])}`),
     number(probability(effect.test.p_value)), number(probability(effect.test.p_adjusted)), h("td", { title: visible(effect.test.method) }, visible(effect.test.name)),
     number(size(effect)), h("span", { class: { better: "good", worse: "bad" }[effect.verdict] || "quiet" }, effect.verdict)))), { label: "Numbers and tests" }),
-    effects.filter((effect) => effect.test.p_value === null).map((effect) => h("p", { class: "note" }, `${visible(effect.outcome)}: no p-value. ${visible(reason(found, effect) || "")}`)));
+    effects.some((effect) => effect.test.p_value === null) ? h("p", { class: "note" }, withheld(found, effects)) : null);
   const checks = card("Checks of the design");
   fill(checks.body, found.checks.map((check) => h("p", {}, h("span", { class: check.passed ? "good" : check.severity === "error" ? "bad" : "warn" }, check.passed ? "✓ " : "! "), visible(check.text))),
-    found.warnings.map((warning) => h("p", {}, h("span", { class: "warn" }, "! "), visible(warning.text))));
+    found.warnings.filter((warning) => !found.checks.some((check) => check.text === warning.text)).map((warning) => h("p", {}, h("span", { class: "warn" }, "! "), visible(warning.text))));
   const methods = card("Methods");
   fill(methods.body, h("p", {}, visible(found.methods)), found.assumptions.length ? h("p", { class: "note" }, `Assumes: ${found.assumptions.map(visible).join("; ")}.`) : null);
   return [head.element, picture.element, numbers.element, checks.element, methods.element];
@@ -82,7 +82,11 @@ const signed = (value) => `${value > 0 ? "+" : ""}${amount(value)}`;
 const bound = (value, open) => (value === null ? open : amount(value));
 const unit = (effect) => (effect.unit === "1" ? "" : ` ${effect.unit}`);
 const probability = (p) => (p === null || p === undefined ? "–" : p < 1e-4 ? "< 0.0001" : amount(Number(p.toPrecision(2))));
-const reason = (found, effect) => found.reasons[`effects.${effect.outcome}.test.p_value`];
+function withheld(found, effects) {
+  const why = effects.filter((effect) => effect.test.p_value === null).map((effect) => [effect.outcome, found.reasons[`effects.${effect.outcome}.test.p_value`]]);
+  const told = why.filter(([, reason]) => reason).map(([outcome, reason]) => `${visible(outcome)}: ${visible(reason)}`);
+  return told.length ? `No p-value. ${told.join(" ")}` : "Where there is no p-value, the checks below say why.";
+}
 function size(effect) {
   const s = effect.effect_size;
   if (s.cohens_d !== null) return `d ${amount(Number(s.cohens_d.toPrecision(3)))}`;
