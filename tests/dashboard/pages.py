@@ -66,5 +66,7 @@ def until(page: Any, expression: str) -> None:
     """Wait until an expression holds; `wait_for_function` would need `eval`, which the page's policy forbids."""
     deadline = time.monotonic() + WAIT / 1000
     while not page.evaluate(expression):
-        assert time.monotonic() < deadline, f"never true: {expression}"
+        assert time.monotonic() < deadline, (
+            f"never true: {expression}; problems: {page.locator('.problem').all_inner_texts()}; {page.inner_text('header')}"
+        )
         page.wait_for_timeout(100)

@@ -110,7 +110,7 @@ def test_the_page_follows_a_run_through_a_restart_to_its_end(
             run.stop()
             until(
                 page,
-                "document.querySelector('header').textContent.includes('stopped') && document.querySelector('header .badge:last-child').textContent === 'complete'",
+                "document.querySelector('header').textContent.includes('stopped') && document.querySelector('#top > .badge').textContent === 'complete'",
             )
             library = Library(made.url)
             expected = otr.metrics_by(Experiment(library.get(run.id), library), "condition", unit="trial")["a"]

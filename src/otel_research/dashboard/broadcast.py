@@ -38,6 +38,7 @@ class Broadcast:
         self._known: dict[str, bytes] = {}
         self._watchers: set[asyncio.Queue[Event | None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self._problem: str | None = None
         self._needless: str | None = None
         """While it runs, the section that says what another one says."""
 
@@ -63,39 +64,42 @@ class Broadcast:
     # -- the loop -----------------------------------------------------------------------
 
     async def _run(self) -> None:
-        try:
-            is_running = await self._refresh()
-            full_at = time.monotonic()
-            pause = FULL_SECONDS
-            while self._watchers:
-                await asyncio.sleep(POLL_SECONDS)
-                if not is_running:
-                    continue
-                has_changed = await self._poll()
-                if has_changed or time.monotonic() - full_at >= pause:
+        is_running, full_at, pause = True, float("-inf"), FULL_SECONDS
+        while self._watchers:
+            try:
+                state = await self._poll() if full_at > 0 and is_running else None
+                if is_running and (state not in (None, "running") or time.monotonic() - full_at >= pause):
                     begun = time.monotonic()
                     is_running = await self._refresh()
                     full_at = time.monotonic()
                     pause = max(FULL_SECONDS, (full_at - begun) / SHARE)
-        except ResearchError as error:
-            self._send("problem", {"text": str(error)})
-        finally:
-            self._known = {name: data for name, data in self._known.items() if name.startswith("section")}
+                self._told_problem(None)
+            except ResearchError as error:
+                # The next look may succeed: a file was replaced under us, a worker was ended.
+                self._told_problem(str(error))
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _told_problem(self, text: str | None) -> None:
+        if text != self._problem:
+            self._problem = text
+            self._send("problem", {"text": text})
 
     async def _refresh(self) -> bool:
-        """Compute every section again; whether the experiment still runs."""
-        is_running = False
+        """Compute every section again; whether the experiment still runs (or that is not known: nobody waited)."""
+        is_running = True
         for number, name in enumerate(SECTIONS):
             if not self._watchers:
-                break
+                return True
             if is_running and name == self._needless:
                 continue
             begun = time.monotonic()
             try:
                 data = await self._pool.ask(self._id, "section", experiment=self._id, name=name, fresh=number == 0)
             except ResearchError as error:
+                if name == "head":
+                    raise
                 data = {"problem": str(error)}
-            if name == "head" and "experiment" in data:
+            if name == "head":
                 is_running = data["experiment"]["state"] == "running"
             self._send(f"section:{name}", data)
             if name in ("metrics", "intervals") and "all" in data:
@@ -107,13 +111,12 @@ class Broadcast:
             await self._pool.ask(self._id, "forget", experiment=self._id)
         return is_running
 
-    async def _poll(self) -> bool:
-        """Tell what is new; whether the experiment has changed its state."""
-        has_changed = False
-        for name, data in await self._pool.ask(self._id, "news", experiment=self._id):
+    async def _poll(self) -> str:
+        """Tell what is new; the experiment's state."""
+        events, state = await self._pool.ask(self._id, "news", experiment=self._id)
+        for name, data in events:
             self._send(name, data)
-            has_changed = has_changed or name == "state"
-        return has_changed
+        return str(state)
 
     def _send(self, name: str, data: Any) -> None:
         encoded = msgspec.json.encode(data)

@@ -31,8 +31,8 @@ class News:
         self._noted = len(experiment.annotations())
         self._state: str | None = None
 
-    def told(self, state: str) -> list[tuple[str, Any]]:
-        """The events since the last time, in order."""
+    def told(self, state: str) -> tuple[list[tuple[str, Any]], str]:
+        """(the events since the last time, in order; the state)."""
         is_first, before = self._state is None, self._state
         self._watcher.catch_up()
         events, self._events = self._events, []
@@ -45,7 +45,7 @@ class News:
         if before not in (None, state):
             self._watcher.close(state)
             found.append(("state", {"state": state}))
-        return found
+        return found, state
 
     def _has_fired(self, rule: alerts.Rule) -> bool:
         """Whether a budget was told of before, by a server that was started earlier: it is told once."""

@@ -139,12 +139,12 @@ class MemoryStore:
             frames = [held.tail.ended(), *held.appended]
         return pl.concat([rows.as_stored(frame.lazy()) for frame in frames])
 
-    def parts(self, experiment_id: str) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
-        """(rows that ended, in the order they did; batches that were appended): neither is ever reordered."""
+    def parts(self, experiment_id: str) -> tuple[WriterTail, pl.DataFrame, list[pl.DataFrame]]:
+        """(the tail, its rows in the order they ended, batches that were appended); a seal makes a batch of the tail."""
         held = self._of(experiment_id)
         with self._lock:
             self._refresh(held)
-            return held.tail.ended(), list(held.appended)
+            return held.tail, held.tail.ended(), list(held.appended)
 
     def _refresh(self, held: _Held) -> None:
         """Convert new frames; drop the buffers of segments that take no more."""

@@ -77,12 +77,7 @@ class DiskFollower:
             if entry.file is None:
                 continue
             frame = rows.as_stored(pl.scan_parquet(folder / entry.file)).collect()
-            read = self._read.get(entry.writer or "")
-            if read:
-                keys = _keys(frame)
-                frame = frame.filter(pl.Series([key not in read for key in keys], dtype=pl.Boolean))
-                read.difference_update(keys)
-            found.append(frame)
+            found.append(_unread(frame, self._read.get(entry.writer or "", set())))
         return found
 
     def _journaled(self, current: Manifest) -> list[pl.DataFrame]:
@@ -101,19 +96,26 @@ class DiskFollower:
 
 
 class MemoryFollower:
-    """Counts rows: a memory store keeps them in the order they ended."""
+    """Counts rows: a memory store keeps them in the order they ended, and a seal makes a batch of them."""
 
     def __init__(self, store: MemoryStore, experiment_id: str) -> None:
         self._store = store
         self._id = experiment_id
         self._ended = self._appended = 0
+        self._tail: WriterTail | None = None
+        self._read: set[Key] = set()
+        """Rows taken from the tail, to be known again in the batch that it becomes."""
 
     def new(self) -> pl.DataFrame:
         """Rows that were not there the last time."""
-        ended, appended = self._store.parts(self._id)
-        found = [ended.slice(self._ended), *appended[self._appended :]]
+        tail, ended, appended = self._store.parts(self._id)
+        if tail is not self._tail:
+            self._tail, self._ended = tail, 0
+        found = [_unread(frame, self._read) for frame in appended[self._appended :]]
+        fresh = ended.slice(self._ended)
+        self._read.update(_keys(fresh))
         self._ended, self._appended = ended.height, len(appended)
-        return _joined(found)
+        return _joined([*found, fresh])
 
 
 class ScanFollower:
@@ -138,6 +140,18 @@ class ScanFollower:
         self._known.update(keys)
         self._not_before = time.monotonic() + 9 * (time.monotonic() - begun)
         return frame
+
+
+def _unread(frame: pl.DataFrame, read: set[Key]) -> pl.DataFrame:
+    """The rows that were not read yet; those that were are forgotten, because they come no third time."""
+    import polars as pl
+
+    if not read:
+        return frame
+    keys = _keys(frame)
+    fresh = frame.filter(pl.Series([key not in read for key in keys], dtype=pl.Boolean))
+    read.difference_update(keys)
+    return fresh
 
 
 def _keys(frame: pl.DataFrame) -> list[Key]:

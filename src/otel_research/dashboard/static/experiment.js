@@ -229,7 +229,7 @@ export async function show({ main, top, foot, parts: [id] }) {
     on("span", (span) => { if (known.tail) { known.tail.spans = [{ ...span, fresh: true }, ...known.tail.spans.filter((one) => one.span_id !== span.span_id)].slice(0, TAIL); known.isStale = true; } });
     on("alert", (alert) => { if (known.notes) { known.notes.alerts.push(alert); notes(); pictures(); } });
     on("state", (data) => { known.state = data.state; showLive(); });
-    on("problem", (data) => fill(places.problem, problem(data.text)));
+    on("problem", (data) => fill(places.problem, data.text ? problem(data.text) : null));
   }
   setInterval(() => { if (known.isStale && !document.hidden) { known.isStale = false; tail(); } }, 500);
   get(`/api/experiments?text=${id}`).then((data) => {
