@@ -78,6 +78,7 @@ def typing(session: nox.Session) -> None:
     """Strict types of the whole package."""
     session.install(".[all]", *_group("lint"), *_group("test"))
     session.run("mypy")
+    session.run("mypy", "--strict", "tests/test_api.py")
 
 
 @nox.session(python=PYTHONS[0])

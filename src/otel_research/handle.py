@@ -31,6 +31,7 @@ from otel_research.experiments import EndedBy, ExperimentRecord, State, check_fa
 from otel_research.recorder import Recorder
 from otel_research.runner.running import RunsTrials
 from otel_research.spans.digest import content_hash
+from otel_research.store import converting
 from otel_research.store.library import Library
 from otel_research.trial import Trial, item_text, repetition_number
 from otel_research.watched import Watchable
@@ -363,6 +364,8 @@ class Experiment(Watchable, RunsTrials):
         if self.recorder is not None:
             self.recorder.delivered(self.id)
         self._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)
+        if not converting.is_safe:
+            return
         try:
             self._replace(content_hash=content_hash(self.library.scan(self.id)), ledger=self.ledger().to_dict())
             publish(self)

@@ -186,7 +186,11 @@ class Recorder:
         `timeout` in seconds bounds the wait for a store that is fed from the journal.
         """
         self.sync()
-        pending = self._caretaker.deliver_all(timeout)
+        with self._lock:
+            captures = list(self.captures.values())
+        # What the disk refuses to make durable nobody can vouch for.
+        undurable = sum(capture.undurable_ends for capture in captures)
+        pending = self._caretaker.deliver_all(timeout) + undurable
         ledger = self.ledger()
         return Flushed(kept=ledger.stored - pending, lost=ledger.lost_total, pending=pending)
 

@@ -60,7 +60,7 @@ class Caretaker:
 
     def _start_over(self) -> None:
         # Protects the replacing of the table against another.
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()
         self._retired: list[Segment] = []
         # Its `put` may come in the middle of itself, from a signal handler or a `__del__`: an event's `set` may not.
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()

@@ -80,6 +80,8 @@ class ExperimentCapture:
         self._silent: set[tuple[int, int]] = set()
         """Spans whose start there was no room for."""
         self._warned: set[str] = set()
+        self.durable_ends = 0
+        """Of the ends in frames: how many survive a power cut for certain."""
         self._next_telling = 0.0
         self.on_loss: Callable[[], None] = lambda: None
         """Called when a span was lost that no frame tells of."""
@@ -284,6 +286,11 @@ class ExperimentCapture:
         return len(self._open_keys())
 
     @property
+    def undurable_ends(self) -> int:
+        """Ends in frames that a power cut may take."""
+        return self._framed_ends - self.durable_ends
+
+    @property
     def _framed_ends(self) -> int:
         return self.room.appended(END) - self.tally["lost:removed"]
 
@@ -358,19 +365,22 @@ class ExperimentCapture:
     def sync(self) -> None:
         """Make what was captured survive a power cut; a failure is counted and told."""
         self.leave_removed()
+        ends, errors = self._framed_ends, self.tally["error:fsync"]
         for log in (self.log, self.room.spilled):
             try:
                 if log is not None and log.is_dirty:
                     log.sync()
             except OSError as error:
                 self.note_error("fsync", error)
+        if self.tally["error:fsync"] == errors:
+            self.durable_ends = ends
 
     def after_fork(self) -> None:
         """In the child: own segment, own counts."""
         self.log.after_fork()
         self.room.after_fork()
         self.tally.restart()
-        self.unjournaled = 0
+        self.unjournaled = self.durable_ends = 0
         if self._quarantine is not None:
             self._quarantine.after_fork()
         self._silent.clear()

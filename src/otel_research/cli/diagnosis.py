@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 def diagnose(store: str | None = None) -> dict[str, Any]:
     """Send a canary span through the process's recorder, or through one made for the purpose.
 
-    Keys: `ok, store, canary, provider, processors, limits, unmapped, disk, clock, environment, findings`.
+    Keys: `ok, store, canary, provider, processors, limits, unmapped, disk, clock, unreadable, environment, findings`.
     """
     from otel_research import recorder
 
@@ -50,6 +50,7 @@ def diagnose(store: str | None = None) -> dict[str, Any]:
         told: dict[str, Any] = {"store": used.library.url, "canary": send_canary(used)}
         told |= {"provider": provider(used), "processors": list(processors(used)), "limits": limits(used)}
         told |= {"unmapped": unmapped(used.library), "disk": disk(used), "clock": clock()}
+        told["unreadable"] = used.library.unreadable()
         told["environment"] = {
             name: _shown(name, value) for name, value in sorted(os.environ.items()) if _is_ours(name)
         }
@@ -229,6 +230,8 @@ def _judge_surroundings(told: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("ok", f"the file system is {kind}: the journal writes with system calls instead of a memory map")
     if abs(told["clock"]["drift_ppm"]) > 5_000:
         yield Finding("warning", f"the wall clock is being adjusted ({told['clock']['drift_ppm']:,} ppm now)")
+    for trouble in told.get("unreadable", ()):
+        yield Finding("warning", f"an experiment is not listed: {trouble}")
     if told["unmapped"]:
         first = ", ".join(list(told["unmapped"])[:5])
         text = f"attribute keys of stored spans that are in no dialect: {len(told['unmapped'])} ({first})"

@@ -27,6 +27,8 @@ def command(
     """List the experiments of a store, oldest first."""
     opened = library(store)
     found = opened.find(state=state, name=name, tag=tag, study=study, include_hidden=include_hidden)
+    for trouble in opened.unreadable():
+        click.echo(f"not listed: {trouble}", err=True)
     if as_json:
         print_json([described(record) for record in found])
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -20,6 +21,10 @@ class HeldFile:
         # Protects the handle against two threads of which one closes it.
         self._lock = threading.RLock()
         self._is_open = True
+        self._is_suspect = False
+        """A sync has failed: the next one of this file would succeed, and mean nothing."""
+        self._is_durable = True
+        """Once closed: whether all of it is on the disk."""
         self._has_synced_folders = False
 
     @property
@@ -31,6 +36,8 @@ class HeldFile:
         """Make what was written survive a power cut. On Linux that includes what was written through a mapping."""
         with self._lock:
             if not self._is_open:
+                if not self._is_durable:
+                    raise OSError(errno.EIO, "it could not be made durable when it was closed", str(self.path))
                 return
             # A handle of our own: a signal handler may finish the file while we wait for the disk.
             number = os.dup(self.number)
@@ -40,7 +47,13 @@ class HeldFile:
             os.close(number)
 
     def _sync(self, number: int) -> None:
-        os.fdatasync(number)
+        if self._is_suspect:
+            raise OSError(errno.EIO, "an earlier sync of it failed", str(self.path))
+        try:
+            os.fdatasync(number)
+        except OSError:
+            self._is_suspect = True
+            raise
         if not self._has_synced_folders:
             for folder in self.path.parents[:_FOLDERS]:
                 sync_folder(folder)
@@ -55,11 +68,13 @@ class HeldFile:
         with self._lock:
             if not self._is_open:
                 return
-            self._is_open = False
+            self._is_open = self._is_durable = False
             try:
                 self._sync(self.number)
+                self._is_durable = True
             except OSError:
                 _write_again(self.path, read(0, end))
+                self._is_durable = True
                 raise
             finally:
                 _cut_and_close(self.number, end)
@@ -77,6 +92,7 @@ class HeldFile:
 
     def discard(self) -> None:
         """Close and remove a file that never was a segment."""
+        self._is_open = False
         os.close(self.number)
         self.path.unlink(missing_ok=True)
 

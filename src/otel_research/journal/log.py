@@ -6,7 +6,6 @@ import contextlib
 import errno
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +14,9 @@ from zlib import crc32
 import msgspec
 
 from otel_research.journal import frame
+from otel_research.journal.doubt import Doubt
 from otel_research.journal.frame import HEADER_AS_NUMBERS, HEADER_SIZE, Seeds, framed, seeds_of
+from otel_research.journal.full import FullSegments
 from otel_research.journal.numbers import Numbers
 from otel_research.journal.opener import LARGEST, SMALLEST, Opener, OpenSegment
 from otel_research.journal.reader import frames
@@ -30,8 +31,6 @@ MANY = 8
 pack = HEADER_AS_NUMBERS.pack
 _SLACK = 4096
 """Room beside an outsized frame for the preamble, the meta frame and its header."""
-_LONGEST_PAUSE = 60.0
-"""Seconds between two attempts to sync on a disk that refuses."""
 
 Closed = Callable[[Segment], None]
 Append = Callable[[bytes], None]
@@ -70,10 +69,9 @@ class Log:
         self._syncing = threading.RLock()
         # Only without a GIL: one frame after another.
         self._appending = threading.RLock()
+        self._full = FullSegments()
         self._synced_at = 0
-        self._is_suspect = False
-        self._failed_syncs = 0
-        self._next_sync = 0.0
+        self._doubt = Doubt()
         self.writer = this_writer()
         self._opener = Opener(self._open_segment, self.writer, *self._sizes)
         self.refused: deque[tuple[int, bytes, OSError]] = deque()
@@ -253,8 +251,13 @@ class Log:
         room = needed + sum(len(payload) + HEADER_SIZE for _, payload in preface) * 2 + _SLACK
         fresh = self._opener.open(room)
         seeds = seeds_of(fresh.name)
-        for kind, payload in preface:
-            fresh.write(framed(kind, payload, seeds))
+        try:
+            for kind, payload in preface:
+                fresh.write(framed(kind, payload, seeds))
+        except OSError:
+            # The next attempt makes it anew, under the same name.
+            fresh.discard()
+            raise
         return fresh
 
     def _take(self, fresh: Segment) -> None:
@@ -270,6 +273,7 @@ class Log:
 
     def _let_go(self, segment: Segment) -> None:
         if segment is not NOWHERE and self._on_rolled is not None:
+            self._full.append(segment)
             self._on_rolled(segment)
 
     def roll(self) -> None:
@@ -307,7 +311,6 @@ class Log:
                 return 0
             removed, before = self._segment, self._appended_before
             self._use(NOWHERE)
-            self._end(removed)
             removed.forsake(removed.close())
             return self.appended[frame.END] - before[frame.END]
 
@@ -331,12 +334,12 @@ class Log:
     @property
     def is_suspect(self) -> bool:
         """Whether the last sync failed and none has succeeded since: a power cut may cost what was appended."""
-        return self._is_suspect
+        return bool(self._doubt)
 
     @property
     def is_dirty(self) -> bool:
         """Whether something was appended since the last sync."""
-        return self._segment.at > self._synced_at
+        return bool(self._full) or self._segment.at > self._synced_at
 
     def sync(self) -> None:
         """Make everything appended so far survive a power cut. Threads that wait share one sync.
@@ -347,25 +350,27 @@ class Log:
         """
         segment, written = self._segment, self._segment.at
         with self._syncing:
+            refusal = self._full.sync()
             is_done = segment is self._segment and self._synced_at >= written
-            if not is_done and not (self._is_suspect and time.monotonic() < self._next_sync):
+            if not is_done and not self._doubt.is_fresh:
                 self._sync(segment)
+            if refusal is not None:
+                raise refusal
 
     def _sync(self, segment: Segment) -> None:
         with self._turn as turn:
             if not turn.is_nested:
                 self._repeat_definitions()
             written = segment.at
-        if not self._is_suspect:
-            try:
-                # Outside the lock: spans go on while the disk works.
-                segment.sync()
-            except OSError:
-                self._write_again(segment)
-                raise
-            self._note_synced(segment, written)
-        else:
-            self._write_again(self._segment)
+        if self._doubt:
+            return self._write_again(self._segment)
+        try:
+            # Outside the lock: spans go on while the disk works.
+            segment.sync()
+        except OSError:
+            self._write_again(segment)
+            raise
+        self._note_synced(segment, written)
 
     def _note_synced(self, segment: Segment, written: int) -> None:
         with self._turn:
@@ -373,16 +378,13 @@ class Log:
                 self._synced_at = max(self._synced_at, written)
 
     def _write_again(self, failed: Segment) -> None:
-        self._is_suspect = True
-        self._failed_syncs += 1
-        self._next_sync = time.monotonic() + min(2.0**self._failed_syncs, _LONGEST_PAUSE)
+        self._doubt.grow()
         with self._turn as turn:
             if turn.is_nested or failed is not self._segment:
                 return
             durable = self._synced_at
             fresh = self._after(failed, self._opener.size)
             end = failed.close()
-            # Other threads write to the fresh one from here on.
             self._take(fresh)
             for found in frames(failed.read(durable, end), seeds_of(failed.name), durable):
                 if found.kind not in (frame.META, frame.DEFINITION):
@@ -394,5 +396,5 @@ class Log:
             again.sync()
         finally:
             failed.forsake(durable)
-        self._is_suspect, self._failed_syncs = False, 0
+        self._doubt.end()
         self._note_synced(again, written)

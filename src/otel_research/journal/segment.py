@@ -57,6 +57,9 @@ class Segment(Protocol):
     def forsake(self, end: int) -> None:
         """The same where it cannot be made durable: what lies beyond `end` is written again elsewhere."""
 
+    def discard(self) -> None:
+        """Remove it: no frame of it was ever vouched for."""
+
     def abandon(self) -> None:
         """Let go without touching the bytes: in a forked child they belong to the parent."""
 
@@ -86,7 +89,7 @@ class _Nowhere:
     def sync(self) -> None:
         """Nothing to do."""
 
-    finish = abandon = reopen = sync
+    finish = abandon = reopen = discard = sync
 
 
 NOWHERE: Segment = _Nowhere()
@@ -153,6 +156,9 @@ class MemorySegment(_Mapped):
     def forsake(self, end: int) -> None:
         """Never needed: memory is always in sync."""
 
+    def discard(self) -> None:
+        """Never needed: memory takes what fits."""
+
     def abandon(self) -> None:
         """A forked child has a copy of its own: nothing to let go."""
 
@@ -196,6 +202,11 @@ class MappedSegment(_Mapped):
         self.close()
         self._held.forsake(end)
         self.mapping.close()
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self.mapping.close()
+        self._held.discard()
 
     def abandon(self) -> None:
         """Close our handles; the parent goes on writing."""
@@ -290,6 +301,10 @@ class WrittenSegment:
         """Keep what was durable; the rest has been written again elsewhere."""
         self.close()
         self._held.forsake(end)
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self._held.discard()
 
     def abandon(self) -> None:
         """Close our handle; the parent goes on writing."""

@@ -53,6 +53,9 @@ class Journaled(Protocol):
     def open_log(self, experiment_id: str, on_rolled: Closed | None = None, *, is_quarantine: bool = False) -> Log:
         """Where this process's spans of the experiment go, one frame each."""
 
+    def seal_off(self, experiment_id: str) -> None:
+        """No more frames in the current segments of this process."""
+
     def seal(self, experiment_id: str, *, is_over: bool) -> None:
         """Turn complete segments into columns; `is_over`: what is still open will never end."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -56,11 +57,24 @@ class DiskCatalogue:
 
     def list_experiments(self) -> list[ExperimentRecord]:
         """Every readable record, oldest first; a folder without a record is not one."""
-        records = []
-        for path in self.root.glob("*/experiment.json"):
-            with contextlib.suppress(FileNotFoundError):
+        return sorted(self._read()[0], key=lambda record: (record.started_ns, record.id))
+
+    def unreadable(self) -> list[str]:
+        """What hides an experiment from the list: a sentence for each record that cannot be read."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[list[ExperimentRecord], list[str]]:
+        records, troubles = [], []
+        for path in sorted(self.root.glob("*/experiment.json")):
+            try:
                 records.append(decoded(path.read_bytes(), path))
-        return sorted(records, key=lambda record: (record.started_ns, record.id))
+            except FileNotFoundError:
+                continue  # deleted meanwhile
+            except StoreError as error:
+                troubles.append(str(error))
+            except OSError as error:
+                troubles.append(f"{path} cannot be read: {error.strerror or error}.")
+        return records, troubles
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Forget a record and everything beside it."""
@@ -70,9 +84,13 @@ class DiskCatalogue:
         """Append one line, durably; several processes may append at once."""
         folder = self.folder(experiment_id)
         line = msgspec.json.encode(note) + b"\n"
-        handle = os.open(folder / "annotations.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(folder / "annotations.jsonl", os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(handle, line)
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = b"\n" + line  # a crash has torn the last one
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
             os.fsync(handle)
         finally:
             os.close(handle)

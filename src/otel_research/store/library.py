@@ -12,7 +12,8 @@ import msgspec
 from otel_research.context import environment
 from otel_research.errors import ExperimentRunning, StoreError, UnknownExperiment
 from otel_research.experiments import EndedBy, ExperimentRecord, has_tag
-from otel_research.store import rows
+from otel_research.spans.digest import content_hash
+from otel_research.store import converting, rows
 from otel_research.store.backlog import key_of
 from otel_research.store.base import Accounts, Catalogue, Journaled, Store
 from otel_research.store.feed import Feed, destination_of
@@ -129,6 +130,11 @@ class Library:
 
     # -- finding ------------------------------------------------------------------------
 
+    def unreadable(self) -> list[str]:
+        """What hides experiments from `find`: a sentence for each record that cannot be read."""
+        told = getattr(self.catalogue, "unreadable", None)
+        return told() if callable(told) else []
+
     def find(
         self,
         *,
@@ -155,6 +161,10 @@ class Library:
 
     def _mended(self, record: ExperimentRecord) -> ExperimentRecord:
         """A running experiment whose every process is dead has crashed: say so, seal what it left."""
+        if not converting.is_safe:
+            return record
+        if record.state == "stopped" and record.content_hash is None and not self.is_fed:
+            return self._completed(record)
         if record.state != "running" or self._has_live_writer(record.id) or not self._is_abandoned(record):
             self._catch_up(record)
             return record
@@ -164,6 +174,15 @@ class Library:
         over = msgspec.structs.replace(record, state="stopped", ended_by=ended_by, stopped_ns=self._last_ns(record))
         self.catalogue.put_experiment(over)
         return over
+
+    def _completed(self, record: ExperimentRecord) -> ExperimentRecord:
+        """One that was stopped by a process that could not seal it: a forked child, or one that ran out of disk."""
+        if self._has_live_writer(record.id):
+            return record
+        self.seal(record.id)
+        whole = msgspec.structs.replace(record, content_hash=content_hash(self.scan(record.id)))
+        self.catalogue.put_experiment(whole)
+        return whole
 
     def _is_abandoned(self, record: ExperimentRecord) -> bool:
         """Whether the process that started it is known to be dead (it may not have written a span yet)."""
@@ -251,6 +270,10 @@ class Library:
 
     def seal(self, experiment_id: str, *, is_over: bool = True) -> None:
         """Turn what is journaled into columns; what was spilled comes home first, if there is room."""
+        if not converting.is_safe:
+            for place in self._places(experiment_id):
+                place.seal_off(experiment_id)
+            return
         self._bring_home(experiment_id)
         if self.is_fed and self._is_delivered(experiment_id, is_over=is_over):
             return
@@ -261,7 +284,7 @@ class Library:
         """Whether the store has everything now, so that there is nothing to turn into columns here."""
         feed = self.feed(experiment_id)
         assert feed is not None
-        self.journal.seal_off(experiment_id)  # type: ignore[attr-defined]
+        self.journal.seal_off(experiment_id)
         return feed.try_deliver(is_over=is_over, now=True) and not feed.holds_rows
 
     def _bring_home(self, experiment_id: str) -> None:

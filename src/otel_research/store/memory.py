@@ -108,6 +108,12 @@ class MemoryStore:
             for (experiment_id,), part in frame.group_by("experiment_id", maintain_order=True):
                 self._of(str(experiment_id)).appended.append(part)
 
+    def seal_off(self, experiment_id: str) -> None:
+        """No more frames in the current segment."""
+        log = self._of(experiment_id).log
+        if log is not None:
+            log.roll()
+
     def seal(self, experiment_id: str, *, is_over: bool) -> None:
         """Convert the frames to columns and let them go."""
         held = self._of(experiment_id)
