@@ -42,8 +42,7 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
     late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
     lost_received = _summed(told, "lost_received")
     filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
-    # What came in from elsewhere may have been journaled here too: those ends are not of spans made here.
-    framed = frames.ended - elsewhere
+    framed = _framed(told, frames, elsewhere, have_left=have_left)
     # Spans may go on ending between the two looks: what is stored beyond the frames counted is the next look's.
     arrived = received - lost_received.total()
     stored = min(rows.stored, framed + arrived) if is_running else rows.stored
@@ -89,7 +88,7 @@ def _of_process(frames: Counts, told: Told, *, is_running: bool) -> Ledger:
     late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
     lost_received = _summed(told, "lost_received")
     filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
-    framed = frames.ended - elsewhere
+    framed = _framed(told, frames, elsewhere, have_left=bool(told[0].get("is_final")))
     ended = framed + filtered + sampled_out + lost.total() + late
     started = _started(told, frames, elsewhere)
     unfinished = started - ended
@@ -107,6 +106,16 @@ def _of_process(frames: Counts, told: Told, *, is_running: bool) -> Ledger:
         errors=dict(_summed(told, "errors")),
         overhead=told[0].get("overhead") or {},
     )
+
+
+def _framed(told: Told, frames: Counts, elsewhere: int, *, have_left: bool) -> int:
+    """Ends in frames, of spans made here: what came in from elsewhere may have been journaled too.
+
+    After a failed sync frames are written again. Who has left has said how many there are; the
+    second copies are no ends of their own.
+    """
+    framed = frames.ended - elsewhere
+    return min(framed, _count(told, "framed_ends")) if have_left else framed
 
 
 def _counted(library: Library, experiment_id: str) -> _Rows:
