@@ -30,7 +30,7 @@ MANY = 8
 """For more attributes than these a number stands for all their keys."""
 pack = HEADER_AS_NUMBERS.pack
 _SLACK = 4096
-"""Room beside an outsized frame for the preamble, the meta frame and its header."""
+"""Room beside an outsized frame."""
 
 Closed = Callable[[Segment], None]
 Append = Callable[[bytes], None]
@@ -363,7 +363,8 @@ class Log:
                 self._repeat_definitions()
             written = segment.at
         if self._doubt:
-            return self._write_again(self._segment)
+            self._write_again(self._segment)
+            return
         try:
             # Outside the lock: spans go on while the disk works.
             segment.sync()
@@ -391,8 +392,7 @@ class Log:
                     self._put(found.kind, found.payload)
             again, written = self._segment, self._segment.at
         try:
-            # Where this fails too, it is tried again, later. One copy stays: the pages of the first
-            # count as written and may go at any time, and each end has to be counted once.
+            # If this fails too: again, later. The first copy goes, for its pages may, and each end counts once.
             again.sync()
         finally:
             failed.forsake(durable)
