@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from otel_research.analysis import clocks
 from otel_research.analysis.notes import lost
 from otel_research.analysis.stats import outliers, proportions, series
 from otel_research.analysis.subject import Subject, included
@@ -31,7 +32,7 @@ _SKEW = "a child starts more than 1 ms before its parent"
 _POINTS = ("record", "score")
 _COLUMNS = (
     "experiment_id", "condition", "trial_id", "item_id", "repetition", "session_id", "aside", "trace_id", "span_id",
-    "parent_span_id", "start_ns", "end_ns", "mono_start_ns", "mono_end_ns", "status", "duration_ms", "role", "operation",
+    "parent_span_id", "kind", "start_ns", "end_ns", "mono_start_ns", "mono_end_ns", "status", "duration_ms", "role", "operation",
     "request_model", "response_model", "response_id", "input_tokens", "output_tokens", "cache_read_tokens",
     "reasoning_tokens", "ttft_ms", "cost_usd", "error_type", "error_kind", "flags", "is_call", "dropped_attributes",
     "dropped_events", "dropped_links", "sample_weight",
@@ -66,7 +67,7 @@ class Rows:
 
 def prepare(subject: Subject) -> Rows:
     """One pass over the rows."""
-    spans = included(subject).select(_COLUMNS).collect()
+    spans = included(subject).select(*_COLUMNS, clocks.node_of()).collect()
     units = _units(spans)
     units = units.with_columns(is_outlier=_outliers(units), residual=_residuals(units))
     lag, effective = _autocorrelation(units)
@@ -168,6 +169,18 @@ def _clock(rows: Rows) -> Iterator[Fault]:
     if hit.height:
         text = f"{hit.height:,} spans: the wall clock went back while they ran"
         yield Fault("clock_step", "warning", text, hit.height, "clock", None, _ids(hit))
+
+
+def _nodes(rows: Rows) -> Iterator[Fault]:
+    """Clocks of two nodes that differ by more than the requests between them leave open."""
+    for offset in clocks.offsets(rows.spans):
+        if offset.is_certain:
+            ahead = "ahead of" if offset.ms > 0 else "behind"
+            text = (
+                f"the clock of {offset.node!r} is {abs(offset.ms):.4g} ms {ahead} that of {offset.reference!r} "
+                f"(within {offset.within_ms:.2g} ms, from {offset.pairs:,} requests): times of the two do not compare"
+            )
+            yield Fault("node_clock_offset", "warning", text, offset.pairs, "clock")
 
 
 def _capture(rows: Rows) -> Iterator[Fault]:
@@ -321,7 +334,7 @@ def _models(rows: Rows) -> Iterator[Fault]:
 
 
 CHECKS: tuple[Callable[[Rows], Iterator[Fault]], ...] = (
-    _missing, _invalid, _duplicates, _orphans, _clock, _capture, _understood, _censored, _far_off, _dependence, _drift, _balance,
+    _missing, _invalid, _duplicates, _orphans, _clock, _nodes, _capture, _understood, _censored, _far_off, _dependence, _drift, _balance,
     _crossover, _models,
 )  # fmt: skip
 
