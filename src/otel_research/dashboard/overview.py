@@ -16,7 +16,7 @@ from otel_research import numbers
 from otel_research.analysis import metrics as analysis
 from otel_research.analysis.arms import best_unit
 from otel_research.analysis.quality import validate
-from otel_research.analysis.subject import Subject
+from otel_research.analysis.subject import Subject, included
 from otel_research.dashboard import curves, spans
 from otel_research.handle import Experiment
 from otel_research.pricing import default, unpriced
@@ -38,7 +38,7 @@ class View:
         """The narrow columns in memory: attributes only of the rows that are measurements themselves."""
         own = pl.when(pl.col("role").is_in(_OWN)).then("attributes").alias("attributes")
         wanted = [name for name in schema.names(schema.ALL) if name not in _HEAVY]
-        rows = self.experiment.spans().select(*wanted, own).collect(engine="streaming")
+        rows = self.experiment.spans().select(*wanted, own).collect()
         found = numbers.subject_of(self.experiment)
         return Subject(rows.lazy(), found.record, found.label, found.ledger, found.annotations)
 
@@ -93,7 +93,8 @@ def models(view: View) -> dict[str, Any]:
     calls = analysis.metrics_by(view.subject, "request_model", unit="call", ci=False)
     return {
         "models": [{"model": name, "metrics": found.to_dict()} for name, found in calls.items() if found.n],
-        "unpriced": unpriced(view.subject.spans).to_dicts(),
+        # Of the same rows as the numbers above: without excluded trials and evaluation calls.
+        "unpriced": unpriced(included(view.subject).filter(pl.col("aside").is_null())).to_dicts(),
         "prices": default().provenance,
     }
 
@@ -105,7 +106,8 @@ def tail(view: View) -> dict[str, Any]:
 
 def quality(view: View) -> dict[str, Any]:
     """What is wrong or odd about the data."""
-    return validate(view.subject).to_dict()
+    # Of everything: it also names attribute keys that nobody reads, which the narrow rows do not have.
+    return validate(numbers.subject_of(view.experiment)).to_dict()
 
 
 def environment(view: View) -> dict[str, Any]:
