@@ -102,12 +102,34 @@ def docs(session: nox.Session) -> None:
     session.run("zensical", "build", "--strict", "--clean")
 
 
+NEEDS_DEMO = (
+    "tests/live",
+    "tests/demo/test_demo.py",
+    "tests/cli/test_demo_command.py",
+    "tests/vendors",
+    "tests/test_docs.py",
+    "tests/test_examples.py",
+)
+"""What runs the instrumentation of the extra `demo`, which asks for version 1.43 of the API."""
+
+
 @nox.session(python=PYTHONS[-1])
-@nox.parametrize("sdk", ["1.41", "1.43"])
+@nox.parametrize("sdk", ["1.41", "1.43", "newest"])
 def matrix(session: nox.Session, sdk: str) -> None:
-    """The tests on older OpenTelemetry SDKs; the newest is what `tests` runs on."""
-    session.install(".[all]", *_group("test"), f"opentelemetry-sdk=={sdk}.*")
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]))
+    """The tests on older OpenTelemetry SDKs, and on the newest; what one of them cannot run is printed."""
+    if sdk == "1.41":
+        # Everything of `all` but the demo's instrumentation; the client it instruments is a test's too.
+        session.install(".[stats,serve,duckdb,postgres,s3]", "openai>=2", *_group("test"), "opentelemetry-sdk==1.41.*")
+        left_out = _existing(*NEEDS_DEMO)
+        session.warn(
+            f"SDK {sdk} runs without the extra 'demo', which needs API 1.43: left out are {', '.join(left_out)}"
+        )
+    else:
+        session.install(".[all]", *_group("test"), *([] if sdk == "newest" else [f"opentelemetry-sdk=={sdk}.*"]))
+        left_out = []
+    session.run("python", "-c", "import opentelemetry.sdk.version as sdk; print('opentelemetry-sdk', sdk.__version__)")
+    ignored = [f"--ignore={name}" for name in left_out]
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]), *ignored)
 
 
 @nox.session(python=PYTHONS)

@@ -301,3 +301,9 @@ def test_the_core_install_is_small() -> None:
             if further.marker is None or any(further.marker.evaluate({"extra": extra}) for extra in extras):
                 waiting.append(further)
     assert len(needed) <= CORE_LIMIT, sorted(needed)
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest finds a test file by its bare name: a second one of that name ends the whole run before it begins."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
