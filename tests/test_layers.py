@@ -52,12 +52,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "journal": _LOWER,
     "formats": _LOWER,
     "analysis": _LOWER | {"semconv", "pricing"},
-    "store": _LOWER | {"journal", "semconv"},
+    # What a receiver journals is OTLP: `formats` knows how to read it.
+    "store": _LOWER | {"journal", "semconv", "formats"},
     "capture": _LOWER | {"journal", "semconv", "store"},
     "alerts": _DATA,
     "watching": _DATA | {"alerts"},
     "archive": _DATA,
-    "ingest": _DATA,
+    "ingest": _DATA | {"capture"},
     "report": _DATA | {"watching"},
     **dict.fromkeys(DOOR, _HANDLE),
     "patterns": _HANDLE,
@@ -95,6 +96,8 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "starlette": frozenset({"demo", "dashboard", "ingest"}),
     "uvicorn": frozenset({"demo", "dashboard", "ingest"}),
     "google": frozenset({"formats", "ingest"}),
+    "grpc": frozenset({"ingest"}),
+    "requests": frozenset({"ingest"}),
     "opentelemetry": EVERYTHING - {"errors", "experiments", "semconv", "pricing", "analysis", "report"},
 }
 """Library -> rooms that may touch it."""

@@ -40,6 +40,7 @@ def of_experiment(library: Library, experiment_id: str, *, is_running: bool) -> 
 
     lost = _lost(told, frames, have_left=have_left)
     late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
+    received, elsewhere = received + frames.received, elsewhere + frames.received
     lost_received = _summed(told, "lost_received")
     filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
     framed = _framed(told, frames, elsewhere, have_left=have_left)
@@ -86,6 +87,7 @@ def of_processes(library: Library, experiment_id: str, *, is_running: bool) -> d
 def _of_process(frames: Counts, told: Told, *, is_running: bool) -> Ledger:
     lost = _lost(told, frames, have_left=bool(told[0].get("is_final")))
     late, received, elsewhere = (_count(told, name) for name in ("late", "received", "framed"))
+    received, elsewhere = received + frames.received, elsewhere + frames.received
     lost_received = _summed(told, "lost_received")
     filtered, sampled_out = (_left_out(told, frames, reason) for reason in ("filtered", "sampled_out"))
     framed = _framed(told, frames, elsewhere, have_left=bool(told[0].get("is_final")))

@@ -1,10 +1,19 @@
-"""`otel-research serve`: the dashboard over a store."""
+"""`otel-research serve`: the dashboard over a store, and the OTLP receiver into it."""
 
 from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from otel_research.cli.options import store_option
+
+if TYPE_CHECKING:
+    from otel_research.ingest.receiver import Receiver
+
+_PORT = click.IntRange(0, 65535)
 
 
 @click.command("serve")
@@ -35,12 +44,42 @@ from otel_research.cli.options import store_option
     multiple=True,
     help="Where its alerts are posted, as JSON; default: the log.",
 )
+@click.option("--otlp-http", default=4318, show_default=True, type=_PORT, help="Port of OTLP over HTTP.")
+@click.option("--otlp-grpc", default=4317, show_default=True, type=_PORT, help="Port of OTLP over gRPC.")
+@click.option("--no-otlp", is_flag=True, help="Receive nothing.")
+@click.option(
+    "--otlp-token",
+    metavar="TOKEN",
+    help="What senders must send: authorization: Bearer TOKEN. Default: on loopback none, else the dashboard's.",
+)
+@click.option(
+    "--experiment",
+    default="received",
+    show_default=True,
+    metavar="NAME|ID",
+    help="Where received spans go that name no experiment.",
+)
+@click.option(
+    "--max-body", default=8 << 20, show_default=True, type=click.IntRange(1024), help="Largest message, in bytes."
+)
 @store_option
-def command(host: str, port: int, rules: tuple[str, ...], webhooks: tuple[str, ...], store: str | None) -> None:
-    """Serve the dashboard: watch experiments while they run, compare them, look into their traces.
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    host: str,
+    port: int,
+    rules: tuple[str, ...],
+    webhooks: tuple[str, ...],
+    store: str | None,
+    **options: Any,
+) -> None:
+    """Serve the dashboard and receive OTLP: watch experiments while they run, compare them, look into their traces.
 
-    Prints its address, with a token that opens it, as soon as it answers. It only reads the store; with --alert
-    it records the alerts in the experiments.
+    Prints its address, with a token that opens it, as soon as it answers. The dashboard only reads the store;
+    with --alert it records the alerts in the experiments.
+    Programs in any language send their spans to the receiver; spans go to the experiment they name
+    (experiment.id as an attribute of a span or of its resource), else to --experiment.
     """
     from opentelemetry import context
     from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
@@ -56,9 +95,58 @@ def command(host: str, port: int, rules: tuple[str, ...], webhooks: tuple[str, .
     # The server is not part of anybody's experiment, whatever instruments this process.
     context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
     serving = Serving(store, host, port, rules=rules, webhooks=webhooks)
+    receiver = None if options["no_otlp"] else _receiver(ctx, host, store, serving.token, options)
 
-    def announce() -> None:
+    async def announce() -> None:
+        while receiver is not None and not receiver.is_ready:
+            await asyncio.sleep(0.005)
         click.echo(f"otel-research dashboard: {serving.url}")
         click.echo(f"store: {serving.dashboard.shelf.url} · Ctrl+C stops")
+        for line in [] if receiver is None else _told(receiver, host):
+            click.echo(line)
 
-    run([lambda: serving.run(announce)])
+    if receiver is None:
+        run([lambda: serving.run(announce)])
+        return
+    # A polite end seals what was received; an impolite one loses nothing either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run([lambda: serving.run(announce), receiver.run])
+    finally:
+        receiver.close()
+
+
+def _receiver(ctx: click.Context, host: str, store: str | None, token: str, options: dict[str, Any]) -> Receiver | None:
+    """The receiver on the ports that are asked for; on a standard port that somebody has, none, which is told."""
+    from otel_research.errors import ConfigurationError
+    from otel_research.ingest.receiver import LOOPBACK, Receiver, bound
+
+    ports: dict[str, int | None] = {}
+    for name in ("otlp_http", "otlp_grpc"):
+        ports[name] = options[name]
+        try:
+            bound(host, options[name]).close()
+        except ConfigurationError as error:
+            option = "--" + name.replace("_", "-")
+            if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+                raise ConfigurationError(f"{error} Choose another with {option}, or {option} 0 for any.") from error
+            click.echo(f"{error} Is a collector running? Nothing is received there; choose {option} PORT.", err=True)
+            ports[name] = None
+    if not any(port is not None for port in ports.values()):
+        return None
+    return Receiver(
+        store,
+        host,
+        ports["otlp_http"],
+        ports["otlp_grpc"],
+        token=options["otlp_token"] or (None if host in LOOPBACK else token),
+        experiment=options["experiment"],
+        largest=options["max_body"],
+    )
+
+
+def _told(receiver: Receiver, host: str) -> list[str]:
+    """Where to send, as senders want to have it."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    ways = (("http/protobuf", receiver.http_port), ("grpc", receiver.grpc_port))
+    return [f"OTLP ({way}): http://{shown}:{port}" for way, port in ways if port is not None]

@@ -105,7 +105,7 @@ def read(group: bytes) -> Iterator[Found]:
     # The groups of spans, logs and metrics look alike from outside; what is inside has ids, or times, or neither.
     spans = _parsed(ResourceSpans, group)
     if spans is not None and any(span.trace_id for scope in spans.scope_spans for span in scope.spans):
-        yield from _spans(spans)
+        yield from spans_in(spans)
         return
     logs = _parsed(ResourceLogs, group)
     if logs is not None and any(
@@ -113,13 +113,13 @@ def read(group: bytes) -> Iterator[Found]:
         for scope in logs.scope_logs
         for record in scope.log_records
     ):
-        yield from _logs(logs)
+        yield from logs_in(logs)
     elif spans is None or any(scope.spans for scope in spans.scope_spans):
         raise ValueError("neither spans nor log records in OTLP protobuf")
 
 
 def _parsed(kind: Any, group: bytes) -> Any:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     try:
         return kind.FromString(group)
@@ -127,8 +127,23 @@ def _parsed(kind: Any, group: bytes) -> Any:
         return None
 
 
-def _spans(group: Any) -> Iterator[Found]:
-    resource = values.to_json(_attributes(group.resource.attributes))
+def spans_request(body: bytes) -> Any:
+    """The `ExportTraceServiceRequest` that the bytes hold; raises protobuf's `DecodeError`."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    return ExportTraceServiceRequest.FromString(body)
+
+
+def logs_request(body: bytes) -> Any:
+    """The `ExportLogsServiceRequest` that the bytes hold; raises protobuf's `DecodeError`."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    return ExportLogsServiceRequest.FromString(body)
+
+
+def spans_in(group: Any) -> Iterator[Found]:
+    """The spans of a `ResourceSpans`."""
+    resource = values.to_json(attributes(group.resource.attributes))
     for scope_group in group.scope_spans:
         origin = Origin(resource, scope_group.scope.name, scope_group.scope.version or None)
         for message in scope_group.spans:
@@ -138,8 +153,9 @@ def _spans(group: Any) -> Iterator[Found]:
                 yield origin, f"span '{message.name[:60]}' cannot be read: {exc}"
 
 
-def _logs(group: Any) -> Iterator[Found]:
-    resource = values.to_json(_attributes(group.resource.attributes))
+def logs_in(group: Any) -> Iterator[Found]:
+    """The log records of a `ResourceLogs`."""
+    resource = values.to_json(attributes(group.resource.attributes))
     for scope_group in group.scope_logs:
         origin = Origin(resource, scope_group.scope.name, scope_group.scope.version or None)
         for record in scope_group.log_records:
@@ -159,10 +175,10 @@ def span(message: Any) -> Span:
         kind=message.kind if 0 <= message.kind < len(KINDS) else 0,
         start_ns=nanoseconds(message.start_time_unix_nano),
         end_ns=nanoseconds(message.end_time_unix_nano),
-        attributes=_attributes(message.attributes),
-        events=[Moment(e.name, nanoseconds(e.time_unix_nano), _attributes(e.attributes)) for e in message.events],
+        attributes=attributes(message.attributes),
+        events=[Moment(e.name, nanoseconds(e.time_unix_nano), attributes(e.attributes)) for e in message.events],
         links=[
-            Link(hex_id(link.trace_id.hex(), 16), hex_id(link.span_id.hex(), 8), _attributes(link.attributes))
+            Link(hex_id(link.trace_id.hex(), 16), hex_id(link.span_id.hex(), 8), attributes(link.attributes))
             for link in message.links
         ],
         status=message.status.code if 0 <= message.status.code < len(STATUSES) else 0,
@@ -174,14 +190,14 @@ def span(message: Any) -> Span:
 
 def log(record: Any) -> Log:
     """One log record message."""
-    attributes = _attributes(record.attributes)
-    named = attributes.get("event.name")
+    said = attributes(record.attributes)
+    named = said.get("event.name")
     return Log(
         event=record.event_name or (named if isinstance(named, str) else ""),
         trace_id=_optional_id(record.trace_id, 16),
         span_id=_optional_id(record.span_id, 8),
         time_ns=nanoseconds(record.time_unix_nano or record.observed_time_unix_nano),
-        attributes=attributes,
+        attributes=said,
     )
 
 
@@ -189,7 +205,8 @@ def _optional_id(digits: bytes, size: int) -> str | None:
     return hex_id(digits.hex(), size) if digits.strip(b"\0") else None
 
 
-def _attributes(pairs: Any) -> dict[str, Any]:
+def attributes(pairs: Any) -> dict[str, Any]:
+    """Pairs of key and `AnyValue` as Python values."""
     return {pair.key: _value(pair.value) for pair in pairs}
 
 

@@ -15,6 +15,7 @@ import msgspec
 import polars as pl
 
 from otel_research.spans import schema, values
+from otel_research.spans.batch import from_rows
 
 KINDS = ("internal", "internal", "server", "client", "producer", "consumer")
 """OTLP's span kinds by number; 0 is "unspecified"."""
@@ -25,7 +26,6 @@ EVALUATION = "gen_ai.evaluation.result"
 SCORE_SCOPE = "otel_research"
 
 _TYPES = schema.polars_schema(schema.RAW)
-_NAMES = schema.names(schema.RAW)
 _FACTOR = "experiment.factor."
 _INT64 = range(-(2**63), 2**63)
 
@@ -88,9 +88,7 @@ Row = dict[str, Any]
 
 def frame(rows: list[Row]) -> pl.DataFrame:
     """The rows as a frame with exactly the RAW columns, in their order."""
-    return pl.DataFrame(
-        [pl.Series(name, [row.get(name) for row in rows], dtype=_TYPES[name], strict=True) for name in _NAMES]
-    )
+    return from_rows(rows)
 
 
 def span_row(span: Span, origin: Origin) -> Row:
@@ -98,7 +96,7 @@ def span_row(span: Span, origin: Origin) -> Row:
     attributes = span.attributes
     side = attributes.pop(SIDE, None)
     row: Row = {
-        **_experiment(attributes),
+        **experiment_columns(attributes),
         "sample_weight": 1.0,
         "trace_id": span.trace_id,
         "span_id": span.span_id,
@@ -135,7 +133,7 @@ def score_row(log: Log, origin: Origin) -> Row:
     text = values.to_json(attributes)
     digest = blake2b(f"{log.trace_id}/{log.span_id}/{log.time_ns}/{text}".encode(), digest_size=24).hexdigest()
     return {
-        **_experiment(attributes),
+        **experiment_columns(attributes),
         "sample_weight": 1.0,
         "trace_id": log.trace_id or digest[16:],
         "span_id": digest[:16],
@@ -186,7 +184,7 @@ def nanoseconds(value: int) -> int | None:
     return value or None
 
 
-def _experiment(attributes: Mapping[str, Any]) -> Row:
+def experiment_columns(attributes: Mapping[str, Any]) -> Row:
     """The experiment columns, from the tags a span carries."""
     experiment = attributes.get("experiment.id")
     if experiment is None:

@@ -18,11 +18,14 @@ from otel_research.journal.frame import (
     LEFT_OUT,
     MAGIC,
     META,
+    OTLP,
     START,
     Seeds,
     preamble_of,
     seeds_of,
 )
+from otel_research.journal.received import Received
+from otel_research.journal.received import decode as decode_received
 from otel_research.journal.writer import Writer
 from otel_research.spans import record
 from otel_research.spans.batch import Definitions
@@ -50,6 +53,8 @@ class Counts(msgspec.Struct, kw_only=True):
     """End frames."""
     unannounced: int = 0
     """Ends (kept or left out) without a start frame: starts are off, or the span began in a forked process's parent."""
+    received: int = 0
+    """Of the ends, those that came by OTLP from other programs."""
     left_out: dict[str, int] = {}
     """Ended and not kept, by reason."""
     damaged: int = 0
@@ -60,6 +65,7 @@ class Counts(msgspec.Struct, kw_only=True):
         self.started += other.started
         self.ended += other.ended
         self.unannounced += other.unannounced
+        self.received += other.received
         self.damaged += other.damaged
         for reason, number in other.left_out.items():
             self.left_out[reason] = self.left_out.get(reason, 0) + number
@@ -196,12 +202,12 @@ class Contents:
         self._name, self._seeds = name, None
         self._definitions = Definitions()
 
-    def spans(self, data: Buffer) -> list[tuple[SpanRecord, Definitions]]:
+    def spans(self, data: Buffer) -> list[tuple[SpanRecord | Received, Definitions]]:
         """The spans that end in `data`, which begins at `position` of the current segment."""
         base = self.position
         if self._seeds is None:
             self._seeds = seeds_in(bytes(data), self._name)
-        found: list[tuple[SpanRecord, Definitions]] = []
+        found: list[tuple[SpanRecord | Received, Definitions]] = []
         opened, definitions, damage = self.open, self._definitions, self.damage
         known = len(damage)
         for end, kind, payload in _intact(data, self._seeds, base, damage):
@@ -218,6 +224,8 @@ class Contents:
                     raise ValueError("a start without an origin")
                 if kind == END:
                     found.append((self._ended(payload), definitions))
+                elif kind == OTLP:
+                    found.append((self._received(payload), definitions))
                 else:
                     self._learn(kind, payload)
             except UNREADABLE:
@@ -237,6 +245,16 @@ class Contents:
         self.counts.ended += 1
         self._end(payload[KEY])
         return span
+
+    def _received(self, payload: bytes) -> Received:
+        """A message from elsewhere: what it holds was never announced by a start here."""
+        message = decode_received(payload)
+        counts = self.counts
+        counts.started += message.interrupted
+        counts.ended += message.ended
+        counts.unannounced += message.ended
+        counts.received += message.ended
+        return message
 
     def _learn(self, kind: int, payload: bytes) -> None:
         if kind == DEFINITION:

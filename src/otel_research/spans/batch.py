@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _EMPTY = Definition(number=-1, what="", name="", version=None, attributes=None)
 
 
+Row = dict[str, Any]
+"""The RAW columns of a span by name; one that is missing is null."""
+
+
 class Definitions:
     """What the numbers of one segment's scopes and resources stand for."""
 
@@ -90,17 +94,38 @@ class Definitions:
         return {key: value for key, value in tags.items() if value is not None}
 
 
-def to_frame(records: Iterable[tuple[SpanRecord, Definitions]], last_seen_ns: int | None = None) -> pl.DataFrame:
-    """One row per record, RAW columns; the order of the records is kept.
+Pair = tuple[SpanRecord, Definitions]
+"""A journaled record and what its numbers stand for."""
+
+
+def to_frame(records: Iterable[Pair | Row], last_seen_ns: int | None = None) -> pl.DataFrame:
+    """One row per record, RAW columns; the order of the records is kept, and finished rows come after them.
 
     `last_seen_ns` goes to the rows of spans that never ended.
     """
     import polars as pl
 
-    pairs = list(records)
+    pairs: list[Pair] = []
+    rows: list[Row] = []
+    for found in records:
+        if type(found) is dict:
+            rows.append(found)
+        else:
+            pairs.append(found)  # type: ignore[arg-type]
     types = schema.polars_schema(schema.RAW)
     columns = _columns(pairs, last_seen_ns)
-    return pl.DataFrame([_series(name, columns[name], types[name]) for name in schema.names(schema.RAW)])
+    frame = pl.DataFrame([_series(name, columns[name], types[name]) for name in schema.names(schema.RAW)])
+    return pl.concat([frame, from_rows(rows)]) if rows else frame
+
+
+def from_rows(rows: list[Row]) -> pl.DataFrame:
+    """Rows that are mappings already as a frame with exactly the RAW columns, in their order."""
+    import polars as pl
+
+    types = schema.polars_schema(schema.RAW)
+    return pl.DataFrame(
+        [pl.Series(name, [row.get(name) for row in rows], dtype=dtype, strict=True) for name, dtype in types.items()]
+    )
 
 
 def _series(name: str, column: list[Any], dtype: Any) -> pl.Series:

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from otel_research.journal.frame import END
-from otel_research.journal.reader import Counts, frames, seeds_in
+from otel_research.journal.frame import END, OTLP
+from otel_research.journal.reader import Counts, Frame, frames, seeds_in
+from otel_research.journal.received import decode as decode_received
 from otel_research.store.manifest import Sealed
 from otel_research.store.tail import SegmentFile, WriterTail
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from otel_research.spans.batch import Definitions
-    from otel_research.spans.record import SpanRecord
+    from otel_research.spans.batch import Pair, Row
 
 Cursor = dict[str, int]
 """Segment -> rows of it that the destination has."""
@@ -47,7 +47,7 @@ class WriterFollower:
         self._carried: Sequence[dict[str, Any]] = carried
         self._read = 0
         self._held: Part | None = None
-        self._spans: Iterator[tuple[SpanRecord, Definitions]] | None = None
+        self._spans: Iterator[Pair | Row] | None = None
 
     @property
     def counts(self) -> Counts:
@@ -95,7 +95,7 @@ class WriterFollower:
         from otel_research.spans.batch import to_frame
         from otel_research.spans.schema import STORED, names
 
-        records: list[tuple[SpanRecord, Definitions]] = []
+        records: list[Pair | Row] = []
         if self._spans is None:
             self._spans = self._tail.new_spans(file)
         for found in self._spans:
@@ -127,7 +127,14 @@ class WriterFollower:
 def ends(file: SegmentFile) -> int:
     """Rows that a segment will give, told by its frames without decoding them."""
     data = file.read(0)
-    return sum(found.kind == END for found in frames(data, seeds_in(data, file.name)))
+    return sum(_rows_in(found) for found in frames(data, seeds_in(data, file.name)))
+
+
+def _rows_in(found: Frame) -> int:
+    if found.kind == OTLP:
+        message = decode_received(found.payload)
+        return message.ended + message.interrupted
+    return found.kind == END
 
 
 def interrupted(carried: Sequence[dict[str, Any]]) -> pl.DataFrame:

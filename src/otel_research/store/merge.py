@@ -25,6 +25,8 @@ from otel_research.errors import StoreError
 from otel_research.experiments import ExperimentRecord
 from otel_research.journal.frame import preamble_of
 from otel_research.journal.reader import Contents, Counts
+from otel_research.journal.received import Received
+from otel_research.spans.record import SpanRecord
 from otel_research.store import manifest
 from otel_research.store.catalogue import DiskCatalogue, decoded
 from otel_research.store.files import replacing, write_whole
@@ -70,7 +72,7 @@ def read_segment(path: Path) -> Segment:
     contents.next_segment(name)
     owner: tuple[str, str] | None = None
     for record, definitions in contents.spans(data):
-        owner = owner or (record.origin.labels.experiment_id, definitions.experiment.name)
+        owner = owner or (_owner(record), definitions.experiment.name)
     for record, definitions in contents.open_spans():
         owner = owner or (record.origin.labels.experiment_id, definitions.experiment.name)
     found, called = owner or (None, None)
@@ -82,6 +84,10 @@ def read_segment(path: Path) -> Segment:
         frames=_frames(contents.counts),
         end=contents.position,
     )
+
+
+def _owner(record: SpanRecord | Received) -> str:
+    return record.experiment_id if isinstance(record, Received) else record.origin.labels.experiment_id
 
 
 def _frames(counts: Counts) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from otel_research.journal.reader import Contents, wanted
+from otel_research.journal.received import Received
 from otel_research.journal.segment import MemorySegment
 from otel_research.spans.batch import to_frame
 from otel_research.spans.record import key_from
@@ -16,8 +17,7 @@ from otel_research.spans.record import key_from
 if TYPE_CHECKING:
     import polars as pl
 
-    from otel_research.spans.batch import Definitions
-    from otel_research.spans.record import SpanRecord
+    from otel_research.spans.batch import Pair, Row
 
 _SEGMENT = re.compile(r"(?P<writer>.+-\d+-[0-9a-f]+)-(?P<index>\d+)\.wal")
 _CHUNK = 1 << 20
@@ -118,7 +118,7 @@ class WriterTail:
 
         names = [source.name for source in sources]
         begin = names.index(self._current) if self._current in names else 0
-        records: list[tuple[SpanRecord, Definitions]] = []
+        records: list[Pair | Row] = []
         for source in sources[begin:]:
             if source.name != self._current:
                 self.contents.next_segment(source.name)
@@ -129,13 +129,19 @@ class WriterTail:
             # Once for all segments: a conversion has a price of its own, whatever its size.
             self._frames.append(semconv.normalise(to_frame(records).lazy()).collect())
 
-    def new_spans(self, source: Source) -> Iterator[tuple[SpanRecord, Definitions]]:
+    def new_spans(self, source: Source) -> Iterator[Pair | Row]:
         """The spans that ended in the segment since it was read last."""
+        from otel_research.store.received import rows_of
+
         asked = 0
         while True:
             base = self.contents.position
             data = source.read(base, asked)
-            yield from self.contents.spans(data)
+            for record, definitions in self.contents.spans(data):
+                if isinstance(record, Received):
+                    yield from rows_of(record)
+                else:
+                    yield record, definitions
             rest = data[self.contents.position - base :]
             needed = wanted(rest)
             has_moved = self.contents.position > base
