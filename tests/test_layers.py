@@ -87,6 +87,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "scipy": frozenset({"analysis"}),
     "statsmodels": frozenset({"analysis"}),
     "duckdb": frozenset({"analysis"}),
+    "pyspark": frozenset({"analysis"}),
     "psycopg": frozenset({"store"}),
     "obstore": frozenset({"store", "archive"}),
     "genai_prices": frozenset({"pricing"}),

@@ -10,6 +10,7 @@
     │   ├── StoreClosed           append after close
     │   ├── StoreFull             no room, and the policy says to raise
     │   └── StoreUnreachable      it does not answer now; what is to be stored waits in the local journal
+    ├── PushFailed                an OTLP endpoint does not take the spans
     ├── ArchiveError              an archive is damaged, incomplete or not one
     ├── NotEnoughData             a result was asked for that the data cannot give
     ├── BudgetExceeded            a budget rule with action="stop" fired
@@ -68,6 +69,10 @@ class StoreFull(StoreError):
 
 class StoreUnreachable(StoreError):
     """A store does not answer now; what is to be stored waits in the local journal."""
+
+
+class PushFailed(ResearchError):
+    """An OTLP endpoint does not take the spans. What it has taken is remembered: the same command goes on there."""
 
 
 class ArchiveError(ResearchError):

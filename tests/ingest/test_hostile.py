@@ -171,3 +171,10 @@ def test_full_success_says_nothing(serve: Callable[..., Served]) -> None:
     status, headers, body = served.post(b'{"resourceSpans": []}', content_type="application/json; charset=utf-8")
     assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", {})
     assert served.post(b"")[0] == 200
+
+
+def test_a_port_that_is_taken(serve: Callable[..., Served]) -> None:
+    """A port that was asked for and is taken is an error that names the option; nothing half begins."""
+    served = serve()
+    with pytest.raises(ConfigurationError, match="--otlp-grpc"):
+        Receiver("memory:", "127.0.0.1", 0, served.ports["grpc"])

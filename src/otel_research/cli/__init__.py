@@ -31,6 +31,7 @@ COMMANDS = (
     "validate",
     "export",
     "import",
+    "push",
     "reprice",
     "doctor",
     "selftest",

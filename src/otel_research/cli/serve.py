@@ -119,18 +119,18 @@ def command(
 def _receiver(ctx: click.Context, host: str, store: str | None, token: str, options: dict[str, Any]) -> Receiver | None:
     """The receiver on the ports that are asked for; on a standard port that somebody has, none, which is told."""
     from otel_research.errors import ConfigurationError
-    from otel_research.ingest.receiver import LOOPBACK, Receiver, bound
+    from otel_research.ingest.listening import LOOPBACK, bound
+    from otel_research.ingest.receiver import OPTIONS, Receiver
 
     ports: dict[str, int | None] = {}
-    for name in ("otlp_http", "otlp_grpc"):
+    for name, option in zip(("otlp_http", "otlp_grpc"), OPTIONS, strict=True):
         ports[name] = options[name]
         try:
-            bound(host, options[name]).close()
+            bound(host, options[name], option).close()
         except ConfigurationError as error:
-            option = "--" + name.replace("_", "-")
             if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-                raise ConfigurationError(f"{error} Choose another with {option}, or {option} 0 for any.") from error
-            click.echo(f"{error} Is a collector running? Nothing is received there; choose {option} PORT.", err=True)
+                raise
+            click.echo(f"Nothing is received there (is a collector running?): {error}", err=True)
             ports[name] = None
     if not any(port is not None for port in ports.values()):
         return None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from otel_research.errors import ConfigurationError, MissingExtra
+from otel_research.errors import MissingExtra
+from otel_research.ingest.listening import bound, bracketed
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -33,18 +33,18 @@ class Serving:
         from otel_research.dashboard.app import Dashboard
         from otel_research.dashboard.guard import Guard, saved_token
 
-        self._socket = _bound(host, port)
+        self._socket = bound(host, port, "--port")
         self.port: int = self._socket.getsockname()[1]
         self.token = token or saved_token()
         self.dashboard = Dashboard(store, rules, webhooks)
-        hosts = LOOPBACK if host in ("127.0.0.1", "::1", "localhost") else (*LOOPBACK, _bracketed(host))
+        hosts = LOOPBACK if host in ("127.0.0.1", "::1", "localhost") else (*LOOPBACK, bracketed(host))
         guarded = Guard(self.dashboard, token=self.token, hosts=hosts, port=self.port)
         config = uvicorn.Config(
             guarded, log_level="warning", access_log=False, ws="none", server_header=False, date_header=False,
             timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else _bracketed(host)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else bracketed(host)
         self.address = f"http://{shown}:{self.port}/"
         self.url = f"{self.address}?token={self.token}"
 
@@ -62,25 +62,6 @@ class Serving:
     def stop(self) -> None:
         """Let `run` return."""
         self._server.should_exit = True
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-    except (OSError, OverflowError) as error:
-        bound.close()
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port}: {why}. Choose another with --port, or --port 0 for any that is free."
-        ) from error
-    return bound
 
 
 def run(parts: list[Callable[[], Awaitable[Any]]]) -> None:

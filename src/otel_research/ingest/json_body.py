@@ -14,13 +14,19 @@ _IDS = frozenset({"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "p
 
 def message_of(body: bytes, kind: Any) -> Any:
     """The message in the body. Raises `Refused` (400) where it is not JSON, or not that message's JSON."""
-    from google.protobuf.json_format import ParseDict, ParseError
+    from google.protobuf.json_format import ParseError
 
     try:
-        document = json.loads(body)
-        return ParseDict(_with_bytes(document), kind(), ignore_unknown_fields=True)
+        return message_from(json.loads(body), kind)
     except (ValueError, RecursionError, ParseError, binascii.Error) as error:
         raise Refused(400, f"the body is no {kind.DESCRIPTOR.name} in OTLP JSON: {str(error)[:300]}.") from None
+
+
+def message_from(document: Any, kind: Any) -> Any:
+    """The message that a decoded document of OTLP JSON stands for; raises what protobuf's own parser raises."""
+    from google.protobuf.json_format import ParseDict
+
+    return ParseDict(_with_bytes(document), kind(), ignore_unknown_fields=True)
 
 
 def _with_bytes(value: Any, *, is_value: bool = False) -> Any:

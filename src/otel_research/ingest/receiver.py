@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,12 +11,14 @@ from otel_research.context import environment
 from otel_research.errors import ConfigurationError, MissingExtra
 from otel_research.ingest.http import HttpDoor
 from otel_research.ingest.inbox import DEFAULT_NAME, Inbox
+from otel_research.ingest.listening import LOOPBACK, bound, bracketed
 from otel_research.ingest.rpc import GrpcDoor
 from otel_research.store.library import Library
 
 LARGEST = 8 << 20
 """Bytes of a body, packed or unpacked; `--max-body` sets another limit."""
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OPTIONS = ("--otlp-http", "--otlp-grpc")
+"""Of `otel-research serve`, for the two ports."""
 
 
 class Receiver:
@@ -53,13 +54,13 @@ class Receiver:
         with contextlib.ExitStack() as undo:
             # A port that is taken is told before anything begins.
             self._sockets = [
-                None if port is None else undo.enter_context(contextlib.closing(bound(host, port)))
-                for port in (http_port, grpc_port)
+                None if port is None else undo.enter_context(contextlib.closing(bound(host, port, option)))
+                for port, option in ((http_port, OPTIONS[0]), (grpc_port, OPTIONS[1]))
             ]
             self.http_port, self.grpc_port = (each and each.getsockname()[1] for each in self._sockets)
             self.inbox = Inbox(Library(store or environment().get("store")), experiment)
             self._http = _http_server(self.inbox, token, largest)
-            address = f"{_bracketed(host)}:{self.grpc_port}"
+            address = f"{bracketed(host)}:{self.grpc_port}"
             self._grpc = GrpcDoor(self.inbox, address, token=token, largest=largest)
             undo.pop_all()
 
@@ -119,20 +120,3 @@ def _http_server(inbox: Inbox, token: str | None, largest: int) -> Any:
         lifespan="off", server_header=False, date_header=False, timeout_graceful_shutdown=1,
     )  # fmt: skip
     return Server(config)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """A socket on that address; raises `ConfigurationError` where there can be none."""
-    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-    except (OSError, OverflowError) as error:
-        made.close()
-        why = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"cannot listen on {host} port {port}: {why}.") from error
-    return made
