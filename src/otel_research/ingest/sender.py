@@ -46,7 +46,7 @@ class Target:
         if self.protocol not in PROTOCOLS:
             raise ConfigurationError(f"the protocol {self.protocol!r} is not spoken: use {' or '.join(PROTOCOLS)}.")
         self.url = _url(self.endpoint, self.protocol)
-        self.headers = parse_env_headers(_told("HEADERS") or "", liberal=True)
+        self.headers = dict(parse_env_headers(_told("HEADERS") or "", liberal=True))
         self._timeout = _seconds(_told("TIMEOUT"))
         self._is_packed = _told("COMPRESSION") == "gzip"
         self._post: Callable[[bytes], Answer] = self._by_grpc() if self.protocol == "grpc" else self._by_http()
@@ -103,7 +103,7 @@ class Target:
             channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(root, key, certificate), options)
         else:
             channel = grpc.insecure_channel(address, options)
-        export = channel.unary_unary(f"/{TRACES.service}/Export")
+        export: Any = channel.unary_unary(f"/{TRACES.service}/Export", None, None)
         metadata = tuple((name.lower(), value) for name, value in self.headers.items())
         packing = grpc.Compression.Gzip if self._is_packed else grpc.Compression.NoCompression
 
