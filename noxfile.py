@@ -91,7 +91,7 @@ def layers(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The whole test suite, against the installed package."""
-    session.install(".[all]", *_group("test"))
+    session.install(".[all,yaml]", *_group("test"))
     session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]))
 
 

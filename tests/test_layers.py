@@ -94,6 +94,8 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "rich": frozenset({"report", "cli", "demo"}),
     "click": frozenset({"cli"}),
     "openai": frozenset({"demo"}),
+    "pytest": frozenset({"hooks", "testing"}),
+    "pandas": frozenset({"spans"}),
     "starlette": frozenset({"demo", "dashboard", "ingest"}),
     "uvicorn": frozenset({"demo", "dashboard", "ingest"}),
     "google": frozenset({"formats", "ingest"}),
@@ -105,7 +107,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
 
 HEAVY = ("polars", "pyarrow", "rich", "scipy", "statsmodels", "numpy", "duckdb", "openai", "narwhals", "genai_prices")
 """What `import otel_research` must not load, with the exporters."""
-ONLY_INSIDE_FUNCTIONS = ("scipy", "statsmodels", "rich", "duckdb", "openai", "uvicorn", "psycopg", "obstore")
+ONLY_INSIDE_FUNCTIONS = ("scipy", "statsmodels", "rich", "duckdb", "openai", "uvicorn", "psycopg", "obstore", "pandas")
 LONGEST = 400
 CORE_LIMIT = 42
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import logging
 import os
 import threading
@@ -72,6 +73,8 @@ class Recorder:
         self.is_closed = False
         self.provider = None
         self.is_own_provider = False
+        self.is_from_outside = False
+        """Made by a hook before the program ran: then what the program configures must not break it."""
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"{len(self.captures)} experiments"
@@ -291,12 +294,25 @@ def configure(
         if _current is not None and not _current.is_closed:
             if _current.settings.is_same(settings):
                 return _current
+            if _current.is_from_outside:
+                _tell_of_the_run(_current, settings)
+                return _current
             raise ConfigurationError(
                 f"otel_research is configured already, with store {_current.library.url} and other settings. "
                 "Call close() on that recorder first, or leave this configure() out."
             )
         _current = _made(settings)
         return _current
+
+
+def _tell_of_the_run(active: Recorder, asked: Settings) -> None:
+    """The run was set up from outside and goes on as it was; the program's wishes are for when it runs alone."""
+    if not dataclasses.replace(asked, provider=active.settings.provider).is_same(active.settings):
+        _logger.warning(
+            "otel_research: this run is recorded into %s, as its environment says; other arguments of the "
+            "program's configure() hold when it is run without that.",
+            active.library.url,
+        )
 
 
 def _made(settings: Settings) -> Recorder:

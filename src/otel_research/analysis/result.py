@@ -21,6 +21,7 @@ import msgspec
 import polars as pl
 
 from otel_research.errors import NotEnoughData, ResearchError
+from otel_research.spans.tabular import Tabular
 
 Severity = Literal["info", "warning", "error"]
 
@@ -69,7 +70,7 @@ ROW_SCHEMA = pl.Schema(
 )
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, tag_field="result", tag=True):
+class Result(Tabular, msgspec.Struct, frozen=True, kw_only=True, tag_field="result", tag=True):
     """Base of every result. A subclass adds its own fields; they become its rows."""
 
     estimand: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -63,6 +64,13 @@ class Ledger:
             "errors": dict(self.errors),
             "overhead": dict(self.overhead),
         }
+
+    def _repr_html_(self) -> str:
+        """The counts as a table for a notebook; losses row by row, each with its reason."""
+        counts = {name: value for name, value in self.to_dict().items() if isinstance(value, int)}
+        counts |= {f"lost: {reason}": number for reason, number in self.lost.items()}
+        rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{value:,}</td></tr>" for name, value in counts.items())
+        return f"<table><caption>{html.escape(str(self))}</caption><tbody>{rows}</tbody></table>"
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{number} {reason}" for reason, number in self.lost.items())

@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = (
     "demo",
+    "run",
     "ls",
     "show",
     "metrics",

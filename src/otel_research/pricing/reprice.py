@@ -10,6 +10,7 @@ import polars as pl
 
 from otel_research.pricing.cost import instant, price, undated
 from otel_research.pricing.table import PriceTable, default
+from otel_research.spans.tabular import Tabular
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Repriced:
 
 
 @dataclass(frozen=True, slots=True)
-class Repricing:
+class Repricing(Tabular):
     """Costs under two tables. Rankings go from the cheapest condition per `unit` to the dearest.
 
     `ranking_survives` is None, with `reason`, where there is nothing to rank or to compare.

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from otel_research.spans.tabular import Tabular
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -31,7 +33,7 @@ class Ran:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trials:
+class Trials(Tabular):
     """What `run_trials` returns. Its numbers are of the run; those of the experiment are in its spans."""
 
     experiment_id: str
