@@ -108,7 +108,9 @@ def stored(store: str) -> Stored:
 def received(done: subprocess.CompletedProcess[str]) -> int:
     """How many spans the program's own slow exporter got."""
     assert done.returncode == 0, done.stderr
-    count: int = json.loads(done.stdout.strip().splitlines()[-1])["received"]
+    # Among the lines of a console exporter, perhaps.
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith('{"received"'))
+    count: int = json.loads(line)["received"]
     return count
 
 
