@@ -33,9 +33,13 @@ def server(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     serving.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium; in CI it has to be there, elsewhere its absence is told."""
+    """Debian's Chromium; in CI it has to be there, elsewhere its absence is told.
+
+    Not for the whole session: while Playwright runs, its thread has a running event loop, and no other test may
+    start one there.
+    """
     from playwright.sync_api import sync_playwright
 
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
