@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider, _TracerConfig
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -163,3 +163,26 @@ def test_headers_are_not_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_file_system_is_the_innermost_mount() -> None:
     """/proc is mounted on /, and is what it says it is."""
     assert file_system(Path("/proc/self")) == "proc"
+
+
+def test_tracers_that_go_their_own_way_are_named() -> None:
+    """A scope that is disabled, and a tracer whose sampler is not the provider's any more, each by name."""
+    with recording() as (_, provider):
+        provider.get_tracer("good")
+        provider.get_tracer("stale").sampler = ALWAYS_OFF
+        provider.get_tracer("mute")._tracer_config = _TracerConfig(is_enabled=False)
+        told = diagnose()
+    assert {one["scope"] for one in told["tracers"]} == {"stale", "mute"}
+    said = texts(told, "warning")
+    assert "'stale' keeps a sampler of its own, AlwaysOffSampler" in said
+    assert "scope 'mute' is disabled" in said
+    assert "'good'" not in said
+
+
+@pytest.mark.parametrize("carries", [True, False])
+def test_threads_are_tried_out(carries: bool) -> None:
+    """Without propagation a warning names the two ways to have it; with it there is none."""
+    with recording(threads=carries):
+        told = diagnose()
+    assert told["canary"]["crosses_threads"] is carries
+    assert ("configure(threads=True)" in texts(told, "warning")) is not carries

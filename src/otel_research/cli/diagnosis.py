@@ -8,10 +8,13 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from otel_research import context
 
 if TYPE_CHECKING:
     from otel_research.recorder import Recorder
@@ -39,7 +42,8 @@ class Finding(NamedTuple):
 def diagnose(store: str | None = None) -> dict[str, Any]:
     """Send a canary span through the process's recorder, or through one made for the purpose.
 
-    Keys: `ok, store, canary, provider, processors, limits, unmapped, disk, clock, unreadable, environment, findings`.
+    Keys: `ok, store, canary, provider, processors, tracers, limits, unmapped, disk, clock, unreadable, environment,
+    findings`.
     """
     from otel_research import recorder
 
@@ -50,6 +54,7 @@ def diagnose(store: str | None = None) -> dict[str, Any]:
         told: dict[str, Any] = {"store": used.library.url, "canary": send_canary(used)}
         told |= {"provider": provider(used), "processors": list(processors(used)), "limits": limits(used)}
         told |= {"unmapped": unmapped(used.library), "disk": disk(used), "clock": clock()}
+        told["tracers"] = list(tracers(used))
         told["unreadable"] = used.library.unreadable()
         told["environment"] = {
             name: _shown(name, value) for name, value in sorted(os.environ.items()) if _is_ours(name)
@@ -78,6 +83,7 @@ def send_canary(used: Recorder) -> dict[str, Any]:
         tracer = used.provider.get_tracer("otel_research.doctor")
         with tracer.start_as_current_span(CANARY, attributes={"canary.text": text}) as span:
             is_recording = span.is_recording()
+        crosses_threads = threads_carry()
     try:
         found = experiment.library.scan(experiment.id).filter(pl.col("name") == CANARY)
         rows = found.select("attributes", "dropped_attributes", "end_ns").collect().to_dicts()
@@ -86,6 +92,7 @@ def send_canary(used: Recorder) -> dict[str, Any]:
         experiment.cleanup(keep_data=False, force=True)
     return {
         "is_recorded": is_recording,
+        "crosses_threads": crosses_threads,
         "is_stored": len(rows) == 1,
         "is_whole": len(rows) == 1 and _is_whole(rows[0], text),
         "seconds": round(time.perf_counter() - began, 3),
@@ -122,6 +129,28 @@ def processors(used: Recorder) -> Iterator[dict[str, Any]]:
             "is_ours": is_ours,
             "ignores_sampled_flag": False if is_ours else ignores_sampled_flag(processor),
         }
+
+
+def tracers(used: Recorder) -> Iterator[dict[str, Any]]:
+    """The tracers made so far that will not behave as the provider says: disabled, or with a sampler of their own."""
+    provider: Any = used.provider
+    for tracer in list(getattr(provider, "_tracers", {}).values()):
+        scope = getattr(tracer, "_instrumentation_scope", None)
+        asked = getattr(tracer, "_is_enabled", None)
+        is_enabled = bool(asked()) if callable(asked) else True
+        keeps = None if tracer.sampler is provider.sampler else tracer.sampler.get_description()
+        if not is_enabled or keeps is not None:
+            yield {"scope": getattr(scope, "name", ""), "is_enabled": is_enabled, "own_sampler": keeps}
+
+
+def threads_carry() -> bool:
+    """Whether a thread that is started here is in the experiment that is entered here: tried out, not guessed."""
+    seen: list[Any] = []
+    thread = threading.Thread(target=lambda: seen.append(context.context_scope()))
+    thread.start()
+    thread.join()
+    here = context.context_scope()
+    return here is not None and seen[0] is not None and seen[0].experiment_id == here.experiment_id
 
 
 def _leaves(given: Iterable[Any]) -> Iterator[Any]:
@@ -198,11 +227,32 @@ def judge(told: dict[str, Any]) -> Iterator[Finding]:
             )
         elif not processor["is_ours"]:
             yield Finding("ok", f"spans also go to {name}, as sampled by the host")
+    yield from _judge_tracers(told)
     for name, what in _LIMITS:
         if told["limits"][name] is not None:
             text = f"the provider keeps at most {told['limits'][name]} {what} and drops the oldest beyond that"
             yield Finding("warning", f"{text}. Lift it in SpanLimits, or with OTEL_{name.upper()[4:]}.")
     yield from _judge_surroundings(told)
+
+
+def _judge_tracers(told: dict[str, Any]) -> Iterator[Finding]:
+    for tracer in told.get("tracers", ()):
+        if not tracer["is_enabled"]:
+            yield Finding(
+                "warning", f"the scope {tracer['scope']!r} is disabled: it makes no spans (tracer configurator)"
+            )
+        if tracer["own_sampler"] is not None:
+            yield Finding(
+                "warning",
+                f"the tracer {tracer['scope']!r} keeps a sampler of its own, {tracer['own_sampler']}: the provider's was "
+                "replaced after the tracer was made. Set the sampler before the first get_tracer().",
+            )
+    if not told["canary"].get("crosses_threads", True):
+        yield Finding(
+            "warning",
+            "threads do not inherit the arm and the trial they are started in; they fall back on the process-wide "
+            "experiment. configure(threads=True) carries them, so does otr.carry(function).",
+        )
 
 
 def _judge_canary(canary: dict[str, Any]) -> Iterator[Finding]:
