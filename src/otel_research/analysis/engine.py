@@ -1,9 +1,9 @@
 """Where aggregations run: narwhals expressions, so that one text runs on Polars, DuckDB or Spark.
 
-Polars is the only engine today. What is in here is what another engine has to do: plain
-sums, counts, extremes and exact linear (type 7) quantiles of columns, by group. Row-wise
-preparation (`units`) and whatever needs the values themselves (intervals, unequal weights,
-censoring) stays outside.
+A Polars frame is aggregated by Polars, another engine's (`engines`) by that one: plain sums,
+counts, extremes and exact linear (type 7) quantiles of columns, by group. Row-wise preparation
+(`units`) and whatever needs the values themselves (intervals, unequal weights, censoring) stays
+outside, with Polars.
 """
 
 from __future__ import annotations
@@ -15,19 +15,45 @@ import narwhals as nw
 import polars as pl
 
 Key = tuple[Any, ...]
+Frame = pl.DataFrame | nw.LazyFrame[Any]
+"""Rows in memory, or of another engine."""
 QUANTILES: dict[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
+PLACES = QUANTILES | {"q1": 0.25, "q3": 0.75}
 
 
-def aggregate(table: pl.DataFrame, keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> dict[Key, dict[str, Any]]:
+_MOST_BRANCHES = 200
+"""Groups up to which each group's centre is written into the expression."""
+
+
+def aggregate(table: Frame, keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> dict[Key, dict[str, Any]]:
     """The expressions by group: key -> name -> value. Without keys there is one group, ()."""
-    frame = nw.from_native(table.lazy())
-    if not keys:
-        return {(): frame.select(**spec).collect().rows(named=True)[0]}
-    rows = frame.group_by(*keys).agg(**spec).collect().rows(named=True)
+    rows = grouped(table, keys, spec).rows(named=True)
     return {tuple(row[key] for key in keys): {name: row[name] for name in spec} for row in rows}
 
 
-def describe(table: pl.DataFrame, keys: Sequence[str], column: str) -> dict[Key, dict[str, Any]]:
+def grouped(table: Frame, keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> pl.DataFrame:
+    """The same as a frame, in no order; without keys one row."""
+    frame = nw.from_native(table.lazy()) if isinstance(table, pl.DataFrame) else table
+    return collected(frame.group_by(*keys).agg(**spec) if keys else frame.select(**spec))
+
+
+def collected(frame: nw.LazyFrame[Any]) -> pl.DataFrame:
+    """The rows here. SQL engines widen sums of integers to decimals, which are integers again."""
+    found: pl.DataFrame = frame.collect("polars").to_native()
+    wide = [name for name, kind in found.schema.items() if kind.is_decimal() or kind == pl.Int128]
+    return found.with_columns(pl.col(wide).cast(pl.Int64)) if wide else found
+
+
+def is_group(keys: Sequence[str], key: Key) -> nw.Expr:
+    """Which rows are of one group; a missing value is a value."""
+    parts = [
+        nw.col(name).is_null() if value is None else nw.col(name) == value
+        for name, value in zip(keys, key, strict=True)
+    ]
+    return nw.all_horizontal(nw.lit(True), *[part.fill_null(False) for part in parts], ignore_nulls=False)
+
+
+def describe(table: Frame, keys: Sequence[str], column: str) -> dict[Key, dict[str, Any]]:
     """Every number of one sample by group; missing values do not enter.
 
     stdev and variance have n - 1 below; `geomean` is null where a value is not above 0.
@@ -40,17 +66,43 @@ def describe(table: pl.DataFrame, keys: Sequence[str], column: str) -> dict[Key,
         "max": x.max(),
         "stdev": x.std(ddof=1),
         "variance": x.var(ddof=1),
-        "q1": x.quantile(0.25, interpolation="linear"),
-        "q3": x.quantile(0.75, interpolation="linear"),
         "log_mean": nw.when(x > 0).then(x.log()).mean(),
         "positive": (x > 0).cast(nw.Int64).sum(),
         "weight_min": nw.when(~x.is_null()).then(nw.col("weight")).min(),
         "weight_max": nw.when(~x.is_null()).then(nw.col("weight")).max(),
-    } | {name: x.quantile(p, interpolation="linear") for name, p in QUANTILES.items()}
+    }
+    if not isinstance(table, pl.DataFrame):
+        return _with_quantiles(table, keys, column, aggregate(table, keys, spec))
     found = aggregate(table, keys, spec)
-    for key, value in _deviations(table, keys, column).items():
-        found[key]["mad"] = value["mad"]
-    return found
+    # Polars places a quantile among the missing values too: with them its last digits would depend on their number.
+    known = table.select(*dict.fromkeys((*keys, column))).filter(pl.col(column).is_not_null())
+    places = aggregate(known, keys, {name: x.quantile(p, interpolation="linear") for name, p in PLACES.items()})
+    deviations = _deviations(known, keys, column)
+    nothing = dict.fromkeys((*PLACES, "mad"))
+    return {key: raw | nothing | places.get(key, {}) | deviations.get(key, {}) for key, raw in found.items()}
+
+
+def _with_quantiles(
+    table: nw.LazyFrame[Any], keys: Sequence[str], column: str, found: dict[Key, dict[str, Any]]
+) -> dict[Key, dict[str, Any]]:
+    """The same with quantiles in two passes, and the deviations from the median in two more."""
+    from otel_research.analysis import quantiles
+
+    places = quantiles.linear(table, keys, column, PLACES)
+    apart = table.with_columns(quantile_apart=(nw.col(column) - _centre(keys, column, places)).abs())
+    deviations = quantiles.linear(apart, keys, "quantile_apart", {"mad": 0.5}) if places else {}
+    nothing = dict.fromkeys((*PLACES, "mad"))
+    return {key: raw | nothing | places.get(key, {}) | deviations.get(key, {}) for key, raw in found.items()}
+
+
+def _centre(keys: Sequence[str], column: str, places: Mapping[Key, Mapping[str, float]]) -> nw.Expr:
+    """Each row's group's median."""
+    if len(places) > _MOST_BRANCHES:
+        return nw.col(column).median().over(*keys)
+    centre = nw.lit(None, nw.Float64)
+    for key, found in places.items():
+        centre = nw.when(is_group(keys, key)).then(nw.lit(found["p50"])).otherwise(centre)
+    return centre
 
 
 def total(column: str) -> nw.Expr:
@@ -67,5 +119,5 @@ def _deviations(table: pl.DataFrame, keys: Sequence[str], column: str) -> dict[K
     """Median absolute deviation: the median of a second pass over the distances to the first's."""
     x = nw.col(column)
     middle = x.median().over(*keys) if keys else x.median()
-    apart = nw.from_native(table.select(*dict.fromkeys((*keys, column))).lazy()).with_columns(apart=(x - middle).abs())
+    apart = nw.from_native(table.lazy()).with_columns(apart=(x - middle).abs())
     return aggregate(apart.collect().to_native(), keys, {"mad": nw.col("apart").median()})

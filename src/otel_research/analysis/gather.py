@@ -15,6 +15,7 @@ from otel_research.analysis.stats import survival, weighted
 from otel_research.analysis.units import Tables
 
 _MARKED = ("start_ns", "latency_ms", "weight", "is_failed", "cost_nano_usd", "input_tokens", "output_tokens")
+_AVERAGED = ("input_tokens", "output_tokens")
 _NO_TIME = "no unit has a usable duration"
 _NO_TTFT = {"call": "no time to first token was recorded", "span": "no time to first token was recorded"}
 
@@ -37,7 +38,7 @@ class Draft:
 def drafts(table: Tables, on: dict[str, bool]) -> dict[Key, Draft]:
     """Every group's sections, without intervals; with no group key the one key is ()."""
     table_units = fingerprint.with_marks(table.units, _MARKED)
-    heads = engine.aggregate(table_units, table.keys, _head_spec())
+    heads = engine.aggregate(table.on_engine(table_units), table.keys, _head_spec())
     found = {key: _head(raw) for key, raw in heads.items()}
     none = table.reason or ""
     for name, column in (("latency", "latency_ms"), ("ttft", "ttft_ms")):
@@ -76,11 +77,12 @@ def _head(raw: dict[str, Any]) -> Draft:
 
 
 def _samples(found: dict[Key, Draft], table: Tables, name: str, column: str, none: str) -> None:
-    described = engine.describe(table.units, table.keys, column)
+    units = table.on_engine(table.units)
+    described = engine.describe(units, table.keys, column)
     censored = {}
     if name == "latency":
         flags = nw.when(~nw.col(column).is_null()).then(nw.col("is_censored").cast(nw.Int64))
-        censored = engine.aggregate(table.units, table.keys, {"n": flags.sum()})
+        censored = engine.aggregate(units, table.keys, {"n": flags.sum()})
     why = none or (
         _NO_TIME if name == "latency" else _NO_TTFT.get(table.unit, f"a {table.unit} has none: use unit='call'")
     )
@@ -114,27 +116,29 @@ def _reliability(found: dict[Key, Draft], table: Tables, none: str) -> None:
         "busy_ms": engine.total("latency_ms"),
         "n_timed": nw.col("latency_ms").count(),
     }
-    for key, raw in engine.aggregate(table.units, table.keys, spec).items():
+    for key, raw in engine.aggregate(table.on_engine(table.units), table.keys, spec).items():
         found[key].parts["reliability"] = sections.reliability(raw, none, found[key].reasons) | {"error_types": {}}
     failed = table.units.filter(pl.col("is_failed"))
-    counted = engine.aggregate(failed, [*table.keys, "error"], {"n": nw.len()})
+    counted = engine.aggregate(table.on_engine(failed), [*table.keys, "error"], {"n": nw.len()})
     for (*head, error), raw in sorted(counted.items(), key=lambda pair: (-pair[1]["n"], str(pair[0][-1]))):
         found[tuple(head)].parts["reliability"]["error_types"][error or "error"] = int(raw["n"])
 
 
 def _amounts(found: dict[Key, Draft], table: Tables, on: dict[str, bool], none: str) -> None:
-    calls = engine.aggregate(table.calls, table.keys, _call_spec())
-    models = engine.aggregate(table.calls, [*table.keys, "model"], _model_spec())
-    units = engine.aggregate(table.units, table.keys, _unit_spec())
+    requests = table.on_engine(table.calls)
+    calls = engine.aggregate(requests, table.keys, _call_spec())
+    models = engine.aggregate(requests, [*table.keys, "model"], _model_spec())
+    units = engine.aggregate(table.on_engine(table.units), table.keys, _unit_spec())
     nothing = dict.fromkeys(_call_spec()) | {"is_whole": True}
     for key, draft in found.items():
         whole = {"is_whole": not draft.is_weighted}
         raw = calls[key] | whole if key in calls else nothing
+        means = _unit_means(units[key], table, key)
         if on["cost"]:
-            draft.parts["cost"] = sections.cost(_unit_means(units[key], table, key), raw, none, draft.reasons)
+            draft.parts["cost"] = sections.cost(means, raw, none, draft.reasons)
             draft.parts["cost"] |= {"by_model": {}, "unpriced_models": ()}
         if on["tokens"]:
-            draft.parts["tokens"] = sections.tokens(units[key], raw, none, draft.reasons) | {"by_model": {}}
+            draft.parts["tokens"] = sections.tokens(means, raw, none, draft.reasons) | {"by_model": {}}
     for (*head, model), raw in sorted(models.items(), key=lambda pair: str(pair[0][-1])):
         owner = found.get(tuple(head))
         if owner is not None:
@@ -187,18 +191,21 @@ def _unit_spec() -> dict[str, nw.Expr]:
         "paid_successes": nw.when(succeeded & ~nano.is_null()).then(weight).sum(),
         "weight_min": nw.when(~nano.is_null()).then(nw.col("weight")).min(),
         "weight_max": nw.when(~nano.is_null()).then(nw.col("weight")).max(),
-        "avg_input": _mean("input_tokens"),
-        "avg_output": _mean("output_tokens"),
+        **{f"{part}_{name}": made for name in _AVERAGED for part, made in _mean_parts(name).items()},
     }
 
 
-def _mean(column: str) -> nw.Expr:
+def _mean_parts(column: str) -> dict[str, nw.Expr]:
+    """What a weighted mean is a ratio of; divided here, because engines differ in what they do about 0."""
     weight = nw.when(~nw.col(column).is_null()).then(nw.col("weight").fill_null(1.0))
-    return (nw.col(column) * weight).sum() / weight.sum()
+    return {"sum": (nw.col(column) * weight).sum(), "weight": weight.sum()}
 
 
 def _unit_means(raw: dict[str, Any], table: Tables, key: Key) -> dict[str, Any]:
     raw["mean"] = raw["paid"] / raw["paid_weight"] if raw["paid_weight"] else None
+    for name, column in zip(("avg_input", "avg_output"), _AVERAGED, strict=True):
+        weight = raw[f"weight_{column}"]
+        raw[name] = raw[f"sum_{column}"] / weight if weight else None
     if raw["weight_min"] != raw["weight_max"]:
         rows = rows_of(table.units, table.keys, key).filter(pl.col("cost_nano_usd").is_not_null()).sort("cost_nano_usd")
         values = rows["cost_nano_usd"].to_numpy().astype(np.float64)
@@ -241,7 +248,7 @@ def _asides(found: dict[Key, Draft], table: Tables) -> None:
         "output": nw.col("output_tokens").sum(),
         "n_output": nw.col("output_tokens").count(),
     }
-    groups = engine.aggregate(calls, [*table.keys, "aside"], spec)
+    groups = engine.aggregate(table.on_engine(calls), [*table.keys, "aside"], spec)
     for (*head, name), raw in sorted(groups.items(), key=lambda pair: str(pair[0][-1])):
         draft = found.get(tuple(head))
         if draft is not None:

@@ -9,6 +9,7 @@ subject -> units.tables   one pass over the rows; one row per unit of analysis
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ import polars as pl
 
 from otel_research.analysis import gather, measured, notes, sections, uncertainty
 from otel_research.analysis.engine import Key
+from otel_research.analysis.engines.chosen import engine_of
 from otel_research.analysis.measured import MetricCalculator
 from otel_research.analysis.result import Interval, Result, Row
 from otel_research.analysis.subject import Subject, Where
@@ -88,15 +90,18 @@ def calculate_metrics(
     ci: bool = True,
     alpha: float = 0.05,
     seed: int = 0,
+    engine: Any = None,
 ) -> Metrics:
     """Every number of the subject: latency, cost, reliability, tokens and custom metrics.
 
     `unit` is "call", "trial", "session", "span" or a Polars expression that names the groups.
     Quantiles are type 7 (linear) of Hyndman & Fan (1996), or Kaplan-Meier where timeouts censor
     them; `mtbf` is requests per failure, `mtbf_seconds` seconds of operation per failure.
-    Raises `ConfigurationError` for an unknown unit or column.
+    `engine` is where sums and quantiles are computed: "polars" (default), "duckdb", "spark" or a
+    SparkSession; counts, totals and quantiles are the same to the bit, means up to rounding.
+    Raises `ConfigurationError` for an unknown unit, column or engine.
     """
-    found = _by_key(subject, (), unit, where, tuple(custom), toggles, ci=ci, alpha=alpha, seed=seed)
+    found = _by_key(subject, (), unit, where, tuple(custom), toggles, ci=ci, alpha=alpha, seed=seed, engine=engine)
     return found[()]
 
 
@@ -111,12 +116,13 @@ def metrics_by(
     ci: bool = True,
     alpha: float = 0.05,
     seed: int = 0,
+    engine: Any = None,
 ) -> dict[Any, Metrics]:
     """The same by group, sorted by key: one key gives its values, several give tuples; a missing value is None."""
     names = (keys,) if isinstance(keys, str) else tuple(keys)
     if not names:
         raise ConfigurationError('metrics_by needs a column to group by, for example "condition".')
-    found = _by_key(subject, names, unit, where, tuple(custom), toggles, ci=ci, alpha=alpha, seed=seed)
+    found = _by_key(subject, names, unit, where, tuple(custom), toggles, ci=ci, alpha=alpha, seed=seed, engine=engine)
     ordered = sorted(found.items(), key=lambda pair: [(part is None, str(part)) for part in pair[0]])
     return {key[0] if isinstance(keys, str) else key: metrics for key, metrics in ordered}
 
@@ -132,11 +138,12 @@ def _by_key(
     ci: bool,
     alpha: float,
     seed: int,
+    engine: Any,
 ) -> dict[Key, Metrics]:
     if not 0 < alpha < 1:
         raise ConfigurationError(f"alpha={alpha} is not between 0 and 1. Use 0.05 for 95 % intervals.")
     on, wanted = switches(toggles if toggles is not None else (subject.record.metrics if subject.record else {}))
-    table = tables(subject, unit, keys, where)
+    table = replace(tables(subject, unit, keys, where), engine=engine_of(engine))
     drafts = gather.drafts(table, on)
     groups = list(drafts) if on["custom"] else []
     customs = measured.measure(table, subject, keys, where, calculators, groups, wanted)
@@ -179,7 +186,7 @@ def _assemble(
         unit=table.unit,
         n=draft.n,
         n_units=draft.n_units,
-        method=f"{METHOD} (polars {pl.__version__})",
+        method=f"{METHOD} ({table.engine.name if table.engine else f'polars {pl.__version__}'})",
         alpha=alpha,
         seed=seed,
         n_resamples=limits.n_resamples,

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from otel_research.analysis import arms
+from otel_research.analysis.engine import grouped
+from otel_research.analysis.engines.chosen import engine_of
 from otel_research.analysis.sections import n_required
 from otel_research.analysis.stats import corrections
 from otel_research.analysis.stats.series import change_points
@@ -58,6 +61,7 @@ def time_series(
     threshold: float | None = None,
     unit: Unit = "call",
     where: Where | None = None,
+    engine: Any = None,
 ) -> pl.DataFrame:
     """One row per window of time (`window`: its start, UTC) and group.
 
@@ -71,16 +75,18 @@ def time_series(
     given. Null where there are fewer than `FEWEST` predecessors. `expected` is that median.
     `step`: the window is the first of a new level (least squares with BIC, Bai & Perron 2003); null
     where there are too few or too many windows to tell.
+
+    `engine` is where windows are aggregated: "polars" (default), "duckdb", "spark" or a SparkSession.
     """
     keys = () if by is None else (by,) if isinstance(by, str) else tuple(by)
     check_columns(list(keys), subject.spans, "by")
     width = nanoseconds(window)
-    table = tables(subject, unit, keys, where)
+    table = replace(tables(subject, unit, keys, where), engine=engine_of(engine))
     values = _values(table, subject, metric, keys)
     if values["start_ns"].null_count() == values.height:
         raise NotEnoughData(f"{subject.label} has no {metric} with a time (unit {table.unit}), so there is no series.")
     parts = [
-        _windows(rows.drop_nulls("start_ns"), metric, width, threshold, dict(zip(keys, key, strict=True)))
+        _windows(table, rows.drop_nulls("start_ns"), metric, width, threshold, dict(zip(keys, key, strict=True)))
         for key, rows in _groups(values, table.keys)
     ]
     return pl.concat(parts)
@@ -132,20 +138,12 @@ def _groups(values: pl.DataFrame, keys: tuple[str, ...]) -> list[tuple[tuple[Any
     return sorted(parts.items(), key=lambda pair: [(part is None, str(part)) for part in pair[0]])
 
 
-def _windows(rows: pl.DataFrame, metric: str, width: int, threshold: float | None, key: dict[str, Any]) -> pl.DataFrame:
-    x, weight = pl.col("value"), pl.col("weight").fill_null(1.0)
-    grouped = (
-        rows.group_by((pl.col("start_ns") // width).alias("index"))
-        .agg(
-            pl.len().cast(pl.Int64).alias("count"), (x * weight).sum().truediv(weight.sum()).alias("mean"),
-            weight.sum().alias("weighted"), x.min().alias("min"), x.max().alias("max"),
-            *[x.quantile(p, "linear").alias(name) for name, p in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))],
-            pl.when(x > 0).then(x.log()).mean().alias("log_mean"),
-            pl.when(x > 0).then(x.log()).std().alias("log_sd"),
-        )
-        .sort("index")
-    )  # fmt: skip
-    frame = _with_gaps(grouped)
+def _windows(
+    table: Tables, rows: pl.DataFrame, metric: str, width: int, threshold: float | None, key: dict[str, Any]
+) -> pl.DataFrame:
+    indexed = rows.select("value", "weight", index=pl.col("start_ns") // width)
+    numbers = grouped(table.on_engine(indexed), ["index"], _window_spec()).sort("index")
+    frame = _with_gaps(numbers.with_columns(mean=pl.col("total") / pl.col("weighted")))
     seconds = width / 1e9
     if metric == "throughput":
         rate = pl.col("weighted").fill_null(0.0) / seconds
@@ -159,6 +157,22 @@ def _windows(rows: pl.DataFrame, metric: str, width: int, threshold: float | Non
         frame = frame.with_columns(pl.when(pl.col("count") >= n_required(p)).then(name).alias(name))
     start = pl.from_epoch(pl.col("index") * width, time_unit="ns").dt.replace_time_zone("UTC").alias("window")
     return frame.select(*[pl.lit(value).alias(name) for name, value in key.items()], start, *COLUMNS[1:])
+
+
+def _window_spec() -> dict[str, nw.Expr]:
+    """The numbers of one window."""
+    x, weight = nw.col("value"), nw.col("weight").fill_null(1.0)
+    logarithm = nw.when(x > 0).then(x.log())
+    return {
+        "count": nw.len().cast(nw.Int64),
+        "total": (x * weight).sum(),
+        "weighted": weight.sum(),
+        "min": x.min(),
+        "max": x.max(),
+        **{f"p{100 * p:.0f}": x.quantile(p, interpolation="linear") for p in (0.5, 0.95, 0.99)},
+        "log_mean": logarithm.mean(),
+        "log_sd": logarithm.std(ddof=1),
+    }
 
 
 def _with_gaps(frame: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from otel_research.analysis.engine import Frame
+from otel_research.analysis.engines.chosen import Engine
 from otel_research.analysis.subject import Subject, Where, check_columns, condition, included
 from otel_research.errors import ConfigurationError
 
@@ -52,6 +54,13 @@ class Tables:
     """Why there are no units, as a short code; None where there are some."""
     has_fallen_back: bool = False
     """Root spans stand for calls, because no span carries a GenAI, agent or tool marker."""
+    engine: Engine | None = None
+    """Where the tables are aggregated; None is Polars."""
+
+    def on_engine(self, frame: pl.DataFrame) -> Frame:
+        """A table, or a part of one, where it is aggregated."""
+        # Nothing is nothing everywhere, and some engines cannot take it.
+        return frame if self.engine is None or frame.is_empty() else self.engine.take(frame)
 
 
 def tables(subject: Subject, unit: Unit = "call", keys: tuple[str, ...] = (), where: Where | None = None) -> Tables:

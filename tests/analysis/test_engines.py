@@ -1,0 +1,193 @@
+"""Other engines give the numbers of Polars: DuckDB and Spark (Sail, by Spark Connect)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_research import calculate_metrics, metrics_by, time_series
+from otel_research.analysis import engine, quantiles
+from otel_research.analysis.engines.chosen import engine_of
+from otel_research.analysis.result import Result
+from otel_research.analysis.series import METRICS
+from otel_research.errors import ConfigurationError
+
+SECOND = 1_000_000_000
+CLOSE = 1e-12
+"""Sums of floating-point numbers depend on their order, in the last digits."""
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[Any]:
+    """A session of Sail, which speaks Spark Connect."""
+    from pysail.spark import SparkConnectServer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pyspark.sql import SparkSession
+
+        server = SparkConnectServer("127.0.0.1", 0)
+        server.start(background=True)
+        address = server.listening_address
+        session = SparkSession.builder.remote(f"sc://{address[0]}:{address[1]}").getOrCreate()
+        yield session
+        session.stop()
+        server.stop()
+
+
+@pytest.fixture(params=["duckdb", "spark"])
+def other(request: pytest.FixtureRequest) -> Any:
+    return "duckdb" if request.param == "duckdb" else request.getfixturevalue("spark")
+
+
+def calls(n: int, seed: int = 0, *, is_weighted: bool = False, has_timeouts: bool = False) -> pl.LazyFrame:
+    """Calls with everything that a metric looks at: missing values, failures, asides, records, two conditions and none."""
+    rng = np.random.default_rng(seed)
+    start = 1_795_414_056_000_000_000 + np.sort(rng.integers(0, 3600 * SECOND, n))
+    latency = rng.lognormal(6, 0.8, n)
+    failed = rng.random(n) < 0.1
+    numbers = np.arange(n)
+    return pl.LazyFrame(
+        {
+            "experiment_id": ["e" * 32] * n,
+            "trace_id": [f"{number:032x}" for number in numbers],
+            "span_id": [f"{number:016x}" for number in numbers],
+            "role": np.where(numbers % 50 == 7, "record", "call"),
+            "is_call": numbers % 50 != 7,
+            "condition": [("a", "b", None)[number % 3] for number in numbers],
+            "aside": [None if number % 20 else "judge" for number in numbers],
+            "item_id": [f"item {number % 40}" for number in numbers],
+            "start_ns": start,
+            "end_ns": start + (latency * 1e6).astype(np.int64),
+            "ttft_ms": [None if number % 4 == 0 else float(x) / 5 for number, x in enumerate(latency)],
+            "status": [
+                "interrupted" if number % 97 == 0 else "error" if bad else "ok" for number, bad in zip(numbers, failed, strict=True)
+            ],
+            "error_type": [("RateLimit", "Server")[number % 2] if bad else None for number, bad in zip(numbers, failed, strict=True)],
+            "error_kind": ["timeout" if bad and has_timeouts else "server" if bad else None for bad in failed],
+            "request_model": [("gpt-4o", "claude", "own model")[number % 3] for number in numbers],
+            "input_tokens": [None if number % 11 == 0 else int(x) for number, x in enumerate(rng.integers(10, 5000, n))],
+            "output_tokens": [None if number % 13 == 0 else int(x) for number, x in enumerate(rng.integers(1, 900, n))],
+            "cache_read_tokens": [int(number) if number % 2 else None for number in numbers],
+            "cost_nano_usd": [None if number % 3 == 2 else int(x) for number, x in enumerate(rng.integers(10**5, 10**9, n))],
+            "sample_weight": rng.choice([1.0, 2.0, 10.0], n) if is_weighted else np.ones(n),
+        }
+    )  # fmt: skip
+
+
+EXACT = ("count", "p50", "p90", "p95", "p99", "p99_9", "median", "min", "max", "iqr", "mad", "total_nano_usd", "priced")
+
+
+def assert_same(one: Result, two: Result) -> None:
+    """Field by field; counts, extremes and quantiles to the bit, sums and means up to rounding."""
+    left, right = one.rows(), two.rows()
+    assert [row["field"] for row in left] == [row["field"] for row in right]
+    for a, b in zip(left, right, strict=True):
+        name = a["field"].rpartition(".")[2]
+        for side in ("value", "low", "high"):
+            if isinstance(a.get(side), float) and name not in EXACT:
+                assert b[side] == pytest.approx(a[side], rel=CLOSE), a["field"]
+            else:
+                assert a.get(side) == b.get(side), a["field"]
+        assert a.get("reason") == b.get("reason"), a["field"]
+    assert one.data_hash == two.data_hash  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("unit", ["call", "span", pl.col("item_id")], ids=str)
+def test_every_metric(other: Any, unit: Any) -> None:
+    """Every number of `calculate_metrics`, its interval and its reason, for each unit of analysis."""
+    spans = calls(1500)
+    polars, there = calculate_metrics(spans, unit=unit), calculate_metrics(spans, unit=unit, engine=other)
+    assert "polars" not in there.method
+    assert polars.latency is not None
+    assert polars.latency.count > 0
+    assert_same(polars, there)
+
+
+def test_every_metric_by_group(other: Any) -> None:
+    """The same by group, the group of rows without a condition included."""
+    spans = calls(1500)
+    polars, there = (metrics_by(spans, ["condition", "request_model"], engine=e) for e in (None, other))
+    assert polars.keys() == there.keys()
+    assert len(polars) == 3
+    for key in polars:
+        assert_same(polars[key], there[key])
+
+
+@pytest.mark.parametrize("odd", [{"is_weighted": True}, {"has_timeouts": True}], ids=str)
+def test_weights_and_timeouts(other: Any, odd: dict[str, bool]) -> None:
+    """Where values are looked at one by one, the numbers are the same too."""
+    spans = calls(900, **odd)
+    assert_same(calculate_metrics(spans), calculate_metrics(spans, engine=other))
+
+
+def test_nothing_at_all(other: Any) -> None:
+    """No rows, no usable durations: the same absences with the same reasons."""
+    spans = calls(60)
+    for frame in (spans.filter(pl.lit(False)), spans.with_columns(duration_ms=pl.lit(None, pl.Float64))):
+        assert_same(calculate_metrics(frame), calculate_metrics(frame, engine=other))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_series(other: Any, metric: str) -> None:
+    """Every metric of `time_series`, whole and by group."""
+    spans = calls(3000)
+    for by in (None, "condition"):
+        polars, there = (time_series(spans, metric, "5m", by=by, engine=e) for e in (None, other))
+        assert polars.height > 10
+        exact = [name for name in polars.columns if not polars[name].dtype.is_float()]
+        assert there.select(exact).equals(polars.select(exact), null_equal=True)
+        for name in set(polars.columns) - set(exact):
+            for a, b in zip(polars[name], there[name], strict=True):
+                assert a == b or b == pytest.approx(a, rel=CLOSE), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.floats(allow_nan=False, allow_infinity=False, width=64), st.sampled_from([0.0, 1.0, 1.0, -1.0, 250.0]), st.none()),
+        min_size=1,
+        max_size=60,
+    )
+)  # fmt: skip
+def test_quantiles_are_those_of_polars_to_the_bit(sample: list[float | None]) -> None:
+    """Two passes give what a sort gives, whatever the values: ties, zeros, negative, tiny and huge ones."""
+    table = pl.DataFrame({"x": sample, "g": [None, "a"] * (len(sample) // 2) + ["a"] * (len(sample) % 2)})
+    table = table.with_columns(pl.col("x").cast(pl.Float64), pl.col("g").cast(pl.String))
+    found = quantiles.linear(engine_of("duckdb").take(table), ["g"], "x", engine.PLACES)  # type: ignore[union-attr]
+    for (key,), part in table.drop_nulls("x").group_by("g"):
+        wanted = {name: part["x"].quantile(p, "linear") for name, p in engine.PLACES.items()}
+        assert found[(key,)] == wanted
+
+
+def test_a_full_cell_is_divided(other: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values that lie too close for one cell are counted finer, so that memory stays bounded; the result is the same."""
+    brought: list[int] = []
+    collected = engine.collected
+
+    def watched(frame: nw.LazyFrame[Any]) -> pl.DataFrame:
+        found = collected(frame)
+        if "quantile_value" in found.columns:
+            brought.append(found.height)
+        return found
+
+    monkeypatch.setattr(quantiles, "MOST_VALUES", 50)
+    monkeypatch.setattr(engine, "collected", watched)
+    table = pl.DataFrame({"x": 1000 + np.random.default_rng(1).random(20_000)})
+    found = quantiles.linear(engine_of(other).take(table), [], "x", engine.PLACES)[()]  # type: ignore[union-attr]
+    assert found == {name: table["x"].quantile(p, "linear") for name, p in engine.PLACES.items()}
+    assert sum(brought) < 1000
+
+
+def test_an_engine_that_is_none() -> None:
+    """An unknown engine is refused by name."""
+    with pytest.raises(ConfigurationError, match="engine='dask' is not an engine"):
+        calculate_metrics(calls(10), engine="dask")
