@@ -17,6 +17,7 @@ from otel_research.block import experiment
 from otel_research.capture.exporter import ExperimentExporter
 from otel_research.capture.forward import SampledOnly
 from otel_research.capture.ids import ExperimentIdGenerator
+from otel_research.capture.labelled import LabelledExporter
 from otel_research.capture.ledger import Ledger
 from otel_research.capture.logs import ExperimentLogProcessor
 from otel_research.capture.processor import ExperimentSpanProcessor
@@ -86,6 +87,7 @@ __all__ = [
     "ExperimentSpanProcessor",
     "ExperimentStopped",
     "Flushed",
+    "LabelledExporter",
     "Ledger",
     "MissingExtra",
     "NotEnoughData",
