@@ -69,6 +69,13 @@ class Desk:
 
     # -- in the background --------------------------------------------------------------------
 
+    def has_gone(self) -> bool:
+        """Whether somebody has deleted or archived the experiment meanwhile: what comes next begins anew, or is refused."""
+        try:
+            return self._library.catalogue.get_experiment(self.experiment_id).state == "archived"
+        except UnknownExperiment:
+            return True
+
     def tend(self) -> None:
         """Make it durable, give a sign of life, keep the counts, bring it to a store that is fed, seal what is full."""
         self.log.sync()

@@ -132,8 +132,16 @@ class Inbox:
     def _work(self) -> None:
         while not self._is_over.wait(_ROUND):
             for desk in list(self._desks.values()):
-                self._guarded(desk, desk.tend)
+                self._guarded(desk, lambda desk=desk: self._tend(desk))
             self._put_away()
+
+    def _tend(self, desk: Desk) -> None:
+        if not desk.has_gone():
+            desk.tend()
+            return
+        with self._lock:
+            self._desks.pop(desk.experiment_id, None)
+        desk.log.close()
 
     def _put_away(self) -> None:
         longest = IDLE_SECONDS if len(self._desks) < MOST_OPEN // 2 else _HURRIED
