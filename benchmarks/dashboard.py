@@ -123,6 +123,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         experiment_id = filled(Path(folder) / "store", chosen.spans)
         command = [sys.executable, "-m", "otel_research.cli", "serve", "--store", f"disk:{folder}/store", "--port", "0"]
+        command += ["--no-otlp"]
         began = time.monotonic()
         server = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**os.environ, "XDG_STATE_HOME": folder}

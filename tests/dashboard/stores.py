@@ -144,7 +144,9 @@ class Server:
         }
         self.began = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "otel_research.cli", "serve", "--store", made.url, "--port", str(port), *options],
+            [sys.executable, "-m", "otel_research.cli", "serve", "--store", made.url, "--port", str(port),
+             # Ports of its own: on the standard ones it would receive what other tests send.
+             "--otlp-http", "0", "--otlp-grpc", "0", *options],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
         )  # fmt: skip
         assert self.process.stdout is not None
