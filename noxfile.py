@@ -155,11 +155,31 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def stores(session: nox.Session) -> None:
-    """Stores that are away for ten minutes and killed twenty times; rows per second into PostgreSQL."""
+    """Stores that are away for ten minutes and killed twenty times; an archive verified afresh; rows per second."""
     session.install(".[all]", *_group("test"))
     long = {"STORES_AWAY_SECONDS": "600", "STORES_KILLS": "20"}
     session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-s", "tests/store", "tests/archive"]), env=long)
+    _verify_afresh(session)
     session.run("python", "benchmarks/postgres.py")
+
+
+def _verify_afresh(session: nox.Session) -> None:
+    """An archive that is made here is verified by an environment of nothing but a fresh core install, and restored there."""
+    folder = Path(session.create_tmp())
+    archive, fresh = folder / "kept.archive", folder / "fresh"
+    for leftover in (archive, fresh, folder / "restored"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    session.run("python", "-m", "tests.archive.make_archive", str(archive))
+    session.run("python", "-m", "venv", str(fresh))
+    session.run(str(fresh / "bin" / "pip"), "install", "-q", str(ROOT), external=True)
+    command = str(fresh / "bin" / "otel-research")
+    session.run(command, "verify", str(archive), external=True)
+    session.run(command, "restore", str(archive), "--store", f"disk:{folder / 'restored'}", external=True)
+    spans = next((archive / "spans").glob("*.parquet"))
+    changed = bytearray(spans.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    spans.write_bytes(changed)
+    session.run(command, "verify", str(archive), external=True, success_codes=[1])
 
 
 @nox.session(python=PYTHONS[0])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
-from tests.servers import PostgresServer, S3Server
+from tests.servers import PostgresServer, S3Server, installed_postgres
 
 from otel_research.recorder import Recorder
 from otel_research.testing import recording
@@ -111,6 +111,17 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL of this session's."""
     server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def installed_postgres_server() -> Iterator[PostgresServer]:
+    """The system's own PostgreSQL (Debian's 15, say), where there is one."""
+    programs = installed_postgres()
+    if programs is None:
+        pytest.skip("no PostgreSQL is installed on this system; the tests ran on PyPI's")
+    server = PostgresServer(programs)
     yield server
     server.close()
 

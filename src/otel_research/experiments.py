@@ -19,6 +19,9 @@ from otel_research.errors import ConfigurationError
 State = Literal["running", "stopped", "archived"]
 EndedBy = Literal["user", "crash"]
 
+STAND_IN = "exporter"
+"""`environment["source"]` of a record made for spans that came without one: it gives way to a declared one."""
+
 NAME_LIMIT = 200
 _PATH_LIKE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
 _ID = re.compile(r"[0-9a-f]{8,64}")

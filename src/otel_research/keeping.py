@@ -51,9 +51,7 @@ def archive(
 def publish(experiment: Experiment) -> None:
     """Calls, their cost and what was counted, for a store that others read: what needs other rows and prices."""
     library = experiment.library
-    feed = library.feed(experiment.id)
-    if feed is not None:
-        feed.publish()
+    library.publish(experiment.id)
     if isinstance(library.store, Derived):
         import polars as pl
 

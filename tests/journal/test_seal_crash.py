@@ -152,3 +152,18 @@ def test_a_reader_that_was_open_before(tmp_path: Path) -> None:
 
     sealed(tmp_path, look)
     look("end")
+
+
+def test_what_a_crash_left_half_written_is_removed_by_the_next_seal(tmp_path: Path) -> None:
+    """Temporary files that nobody can be writing any more; a young one, and what is not ours, stay."""
+    journal(tmp_path)
+    folder = tmp_path / EXPERIMENT
+    old = [folder / ".experiment.json.0123abcd.tmp", folder / "parquet" / ".x.parquet.0123abcd.tmp"]
+    young, foreign = folder / "parquet" / ".y.parquet.0123abcd.tmp", folder / ".notes.tmp"
+    (folder / "parquet").mkdir()
+    for path in (*old, young, foreign):
+        path.write_bytes(b"half")
+        os.utime(path, None if path is young else (1, 1))
+    sealed(tmp_path)
+    assert [path for path in (*old, young, foreign) if path.exists()] == [young, foreign]
+    assert_each_row_once(tmp_path)

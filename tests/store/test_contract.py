@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from tests.conftest import new_database
+from tests.servers import PostgresServer
 
 from otel_research.store.base import Store
 from otel_research.store.disk import DiskStore
@@ -28,6 +30,15 @@ class TestPostgres(StoreContract):
     @pytest.fixture(autouse=True)
     def _database(self, postgres_url: str) -> None:
         self.url = postgres_url
+
+    def open_store(self, folder: Path) -> Store:
+        return PostgresStore(self.url)
+
+
+class TestInstalledPostgres(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _database(self, installed_postgres_server: PostgresServer) -> None:
+        self.url = new_database(installed_postgres_server)
 
     def open_store(self, folder: Path) -> Store:
         return PostgresStore(self.url)

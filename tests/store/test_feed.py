@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ import pytest
 from tests.store.remotes import Remote
 
 import otel_research as otr
+from otel_research.capture import room
+from otel_research.errors import StoreFull
 from otel_research.journal.frame import START
 from otel_research.journal.log import Log
 from otel_research.journal.segment import Segment
@@ -179,6 +182,103 @@ def test_the_backlog_has_a_limit_and_the_policy_decides(remote: Remote) -> None:
         otr.stop_experiment(exp)
         assert exp.ledger().is_balanced
     assert remote.scan(exp.id).collect().height == 40 - flushed.lost + 1
+
+
+def heavy(tracer: Any, count: int) -> None:
+    """Spans of which ten fill a segment."""
+    for number in range(count):
+        tracer.start_span("s", attributes={"number": number, "text": "x" * 100_000}).end()
+
+
+def numbers_in(remote: Remote, exp: otr.Experiment) -> list[int]:
+    found = remote.scan(exp.id).collect()["attributes"]
+    return sorted(json.loads(text)["number"] for text in found)
+
+
+def test_at_the_limit_block_waits_and_goes_on_when_the_store_is_back(remote: Remote) -> None:
+    """A program that outruns its backlog is slowed down, not cut: with the store back, every span arrives, once."""
+    with recording(remote, backlog="1MiB", overload="block", fsync="0.1s") as (recorder, provider):
+        exp = otr.start_experiment("blocked")
+        remote.cut_off()
+        thread = threading.Thread(target=heavy, args=(provider.get_tracer("x"), 40))
+        thread.start()
+        thread.join(timeout=1.0)
+        assert thread.is_alive(), "it should wait for room"
+        assert recorder.flush(timeout=0).lost == 0
+        remote.bring_back()
+        thread.join(timeout=25)
+        assert not thread.is_alive()
+        assert recorder.flush() == otr.Flushed(kept=40, lost=0, pending=0)
+        otr.stop_experiment(exp)
+        assert exp.ledger().is_balanced
+    assert numbers_in(remote, exp) == list(range(40))
+
+
+def test_at_the_limit_block_waits_no_longer_than_its_time(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the bounded wait it refuses: counted as lost{full}, and the program goes on at once."""
+    monkeypatch.setattr(room.Room.__init__, "__kwdefaults__", {"spill": None, "wait_seconds": 0.3})
+    with recording(remote, backlog="1MiB", overload="block") as (recorder, provider):
+        exp = otr.start_experiment("waited")
+        remote.cut_off()
+        began = time.monotonic()
+        heavy(provider.get_tracer("x"), 40)
+        assert time.monotonic() - began < 10
+        flushed = recorder.flush(timeout=0)
+        assert flushed.lost > 0
+        assert flushed.pending + flushed.lost == 40
+        remote.bring_back()
+        otr.stop_experiment(exp)
+        assert exp.ledger().lost == {"full": flushed.lost}
+        assert exp.ledger().is_balanced
+    assert remote.scan(exp.id).collect().height == 40 - flushed.lost
+
+
+def test_at_the_limit_spill_goes_on_in_the_second_place(remote: Remote, tmp_path: Path) -> None:
+    """Nothing waits and nothing is lost; what lies in the second place is pending, and delivered at the stop."""
+    second = tmp_path / "second"
+    with recording(remote, backlog="1MiB", overload="spill", spill=second) as (recorder, provider):
+        exp = otr.start_experiment("spilled")
+        remote.cut_off()
+        heavy(provider.get_tracer("x"), 40)
+        assert list(second.glob("*/journal/*.wal")) != []
+        assert recorder.flush(timeout=0) == otr.Flushed(kept=0, lost=0, pending=40)
+        remote.bring_back()
+        otr.stop_experiment(exp)
+        assert exp.ledger().lost == {}
+        assert exp.ledger().is_balanced
+    assert numbers_in(remote, exp) == list(range(40))
+    assert list(second.glob("*/journal/*.wal")) == []
+
+
+def test_at_the_limit_raise_tells_the_next_call(remote: Remote) -> None:
+    """The span's own code goes on; the experiment's next call of ours raises, and names the limit."""
+    with recording(remote, backlog="1MiB", overload="raise") as (recorder, provider):
+        exp = otr.start_experiment("told")
+        remote.cut_off()
+        heavy(provider.get_tracer("x"), 40)
+        with pytest.raises(StoreFull, match=r"limit of 1,048,576 bytes"), exp.arm("next"):
+            pass
+        lost = recorder.flush(timeout=0).lost
+        remote.bring_back()
+        otr.stop_experiment(exp)
+        assert exp.ledger().lost == {"full": lost}
+        assert lost > 0
+        assert exp.ledger().is_balanced
+    assert remote.scan(exp.id).collect().height == 40 - lost
+
+
+def test_what_is_over_and_delivered_is_no_longer_followed(
+    remote: Remote, wait_until: Callable[[Callable[[], bool]], None]
+) -> None:
+    """A program that runs experiment after experiment holds nothing of those that are done."""
+    with recording(remote, fsync="0.1s") as (recorder, provider):
+        for number in range(3):
+            with otr.experiment(f"round {number}"):
+                spans(provider.get_tracer("x"), 2)
+        courier, library = recorder._caretaker._courier, recorder.library
+        wait_until(lambda: not courier._feeds and not library._feeds)
+        assert library.journal._followers == {}
+    assert remote.scan().collect().height == 6
 
 
 @pytest.mark.parametrize("backlog", ["", "1", "2XB", -5, True, "1.5GiB"])

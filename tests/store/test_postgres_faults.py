@@ -96,15 +96,19 @@ WRITER = """
 import os, sys, time
 from otel_research.store.postgres import PostgresStore
 from otel_research.testing import batch, rows
-number = int(sys.argv[2])
+number, count = int(sys.argv[2]), int(sys.argv[3])
 store = PostgresStore(sys.argv[1])
 print("ready", flush=True)
-for at in range(0, 1000, 200):
-    first = number * 500 + at  # neighbours overlap by half
-    store.append(batch(rows(200, first=first, status="interrupted", end_ns=None)))
-    store.append(batch(rows(200, first=first)))
+for at in range(0, count, 40):
+    first = number * count // 2 + at  # neighbours overlap by half
+    store.append(batch(rows(40, first=first, status="interrupted", end_ns=None)))
+    store.append(batch(rows(40, first=first)))
 print("done", flush=True)
 """
+
+
+ROWS = 200 * KILLS
+"""Of each writer in the test below."""
 
 
 def test_four_writers_killed_at_random_and_started_again(postgres_url: str) -> None:
@@ -115,23 +119,23 @@ def test_four_writers_killed_at_random_and_started_again(postgres_url: str) -> N
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
     def start(number: int) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", WRITER, postgres_url, str(number)]
+        command = [sys.executable, "-c", WRITER, postgres_url, str(number), str(ROWS)]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
     running = {number: start(number) for number in range(4)}
     for number in range(4):
         assert running[number].stdout.readline() == "ready\n"  # type: ignore[union-attr]
-    for number in draw.sample(range(4), 3):
-        time.sleep(draw.uniform(0.02, 0.15))
+    for _ in range(KILLS):
+        number = draw.randrange(4)
+        time.sleep(draw.uniform(0.01, 0.1))
         running[number].send_signal(signal.SIGKILL)
-        running[number].wait()
-    for number, process in running.items():
-        process.wait()
-        process.stdout.close()  # type: ignore[union-attr]
-        again = start(number)
-        assert again.communicate(timeout=60)[0] == "ready\ndone\n"
+        running[number].communicate()
+        running[number] = start(number)
+        assert running[number].stdout.readline() == "ready\n"  # type: ignore[union-attr]
+    for process in running.values():
+        assert process.communicate(timeout=60)[0] == "done\n"
     found = PostgresStore(postgres_url).scan().select("span_id", "status").collect()
-    assert found["span_id"].n_unique() == found.height == 2500
+    assert found["span_id"].n_unique() == found.height == 5 * ROWS // 2
     assert found["status"].unique().to_list() == ["unset"]
 
 

@@ -18,6 +18,7 @@ from otel_research.capture.experiment import ExperimentCapture
 from otel_research.capture.feed import Courier
 from otel_research.capture.ledger import Tally
 from otel_research.errors import StoreError, UnknownExperiment
+from otel_research.journal.frame import END
 from otel_research.journal.segment import Segment
 from otel_research.store.library import Library
 from otel_research.store.presence import BEAT_SECONDS
@@ -118,7 +119,7 @@ class Caretaker:
 
     def deliver_all(self, timeout: float) -> int:
         """The same for all, within `timeout` seconds; how many spans are still to be delivered."""
-        return self._courier.deliver_all(timeout)
+        return self._courier.deliver_all(timeout) + sum(_spilled(charge) for charge in self._charges.values())
 
     # -- the thread ---------------------------------------------------------------------
 
@@ -207,6 +208,14 @@ class Caretaker:
             charge.saved, charge.beat_at, charge.is_guest = 0, 0.0, True
         if self._charges and not is_over:
             self._ensure_thread()
+
+
+def _spilled(charge: Charge) -> int:
+    """Spans in a second place that a store elsewhere does not have: they come home when the experiment stops."""
+    spilled = charge.capture.room.spilled
+    if spilled is None or not charge.library.is_fed or not charge.library.is_spilled(charge.capture.experiment_id):
+        return 0
+    return spilled.appended[END]
 
 
 def _is_running(charge: Charge) -> bool:

@@ -18,15 +18,17 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from otel_research.capture import registry
 from otel_research.capture.content import Content, Policy, check_policy
 from otel_research.capture.experiment import named
+from otel_research.capture.feed import Courier
 from otel_research.capture.ledger import Ledger, Tally
 from otel_research.capture.view import PublicView
 from otel_research.context import environment
-from otel_research.errors import ResearchError, UnknownExperiment
-from otel_research.experiments import ExperimentRecord, check_id, is_id
+from otel_research.errors import ResearchError, StoreUnreachable, UnknownExperiment
+from otel_research.experiments import STAND_IN, ExperimentRecord, check_id, is_id
 from otel_research.journal.frame import END
 from otel_research.journal.log import Log
 from otel_research.journal.writer import this_writer
 from otel_research.spans.record import Labels, decode_span, encode_end, encode_msgpack, encode_origin
+from otel_research.store import converting
 from otel_research.store.base import Store
 from otel_research.store.library import Library
 
@@ -56,6 +58,9 @@ class ExperimentExporter(SpanExporter):
     What never reaches an exporter (sampled out, dropped by a full queue, lost with the process)
     cannot be stored here: where you can, use `configure()` or `ExperimentSpanProcessor`.
 
+    Spans are journaled before `export` returns. A store elsewhere is fed from that journal in the
+    background, so that one that is away costs no span and delays none.
+
     Args:
         store: a store URL or a `Store`.
         experiment: an `Experiment` or an id for spans that name none; without it they are
@@ -78,6 +83,7 @@ class ExperimentExporter(SpanExporter):
         # Protects the sets of experiments: exporters may be called from several threads.
         self._lock = threading.RLock()
         self._logs: dict[str, Log] = {}
+        self._courier = Courier(SYNC_SECONDS)
         self._writer = this_writer()
         self._next_sync = 0.0
         self._is_shut = False
@@ -110,12 +116,11 @@ class ExperimentExporter(SpanExporter):
 
     def _stored(self, spans: Owned) -> int:
         """How many of them are stored; each of the others is counted as lost."""
-        if self._library.is_fed:
-            return self._attempt(spans, self._append)
         # A batch for what this process also records itself: its log is the recorder's.
-        ours = [(span, owner) for span, owner in spans if owner in registry.running]
+        recorded = () if self._library.is_fed else registry.running
+        ours = [(span, owner) for span, owner in spans if owner in recorded]
         return self._attempt(ours, self._append) + sum(
-            self._attempt([one], self._journal) for one in spans if one[1] not in registry.running
+            self._attempt([one], self._journal) for one in spans if one[1] not in recorded
         )
 
     def _attempt(self, spans: Owned, store: Callable[[Owned], None]) -> int:
@@ -168,7 +173,9 @@ class ExperimentExporter(SpanExporter):
         with self._lock:
             if experiment_id not in self._logs:
                 # The first wins, where a signal handler exports in the middle of this.
-                self._logs.setdefault(experiment_id, self._library.journal.open_log(experiment_id))
+                log = self._logs.setdefault(experiment_id, self._library.journal.open_log(experiment_id))
+                if converting.is_safe:  # else the parent, or who opens the experiment next, delivers
+                    self._courier.take(experiment_id, log.writer.name, self._library)
             return self._logs[experiment_id]
 
     def _make_durable(self) -> bool:
@@ -179,7 +186,9 @@ class ExperimentExporter(SpanExporter):
             due.append(("fsync", log.sync))
             due.append(("beat", functools.partial(self._library.beat, owner, log.writer)))
         for owner, counts in self._counted().items():
-            due.append(("ledger", functools.partial(self._library.put_ledger, owner, self._writer.name, counts)))
+            due.append(
+                ("ledger", functools.partial(self._library.journal.put_ledger, owner, self._writer.name, counts))
+            )
         failed = [what for what, step in due if not self._is_done(what, step)]
         return not failed
 
@@ -211,7 +220,8 @@ class ExperimentExporter(SpanExporter):
                 return
             try:
                 self._library.catalogue.get_experiment(experiment_id)
-            except UnknownExperiment:
+            except (UnknownExperiment, StoreUnreachable):
+                # Where the store is away nobody knows: ours gives way to one that turns out to be declared there.
                 self._library.catalogue.put_experiment(self._made_for(experiment_id, span))
             self._known.add(experiment_id)
 
@@ -222,7 +232,7 @@ class ExperimentExporter(SpanExporter):
             id=experiment_id,
             name=str((span.attributes or {}).get("experiment.name") or "exported"),
             started_ns=span.start_time or time.time_ns(),
-            environment={"writer": msgspec.to_builtins(self._writer)},
+            environment={"source": STAND_IN, "writer": msgspec.to_builtins(self._writer)},
         )
 
     def ledger(self) -> Ledger:
@@ -242,29 +252,43 @@ class ExperimentExporter(SpanExporter):
         if self._is_shut:
             return
         self._is_shut = True
-        self.force_flush()
+        self._make_durable()
         with self._lock:
             made, self._made = self._made, set()
-        for experiment_id in made:
+        for experiment_id in made.union(self._logs if self._library.is_fed else ()):
             try:
-                if experiment_id in self._logs:
-                    self._library.journal.seal(experiment_id, is_over=True)
-                record = self._library.catalogue.get_experiment(experiment_id)
-                if record.state == "running":
-                    over = msgspec.structs.replace(record, state="stopped", ended_by="user", stopped_ns=time.time_ns())
-                    self._library.catalogue.put_experiment(over)
+                self._end(experiment_id, is_over=experiment_id in made)
             except ResearchError as error:
                 _logger.warning("otel_research: experiment %s could not be marked stopped: %s", experiment_id, error)
+        self._courier.close()
+
+    def _end(self, experiment_id: str, *, is_over: bool) -> None:
+        """No more spans come from here: bring away what a store elsewhere lacks, in one attempt."""
+        if experiment_id in self._logs:
+            self._library.seal(experiment_id, is_over=is_over)
+        if not is_over:
+            return
+        record = self._library.catalogue.get_experiment(experiment_id)
+        if record.state == "running" and record.environment.get("source") == STAND_IN:
+            over = msgspec.structs.replace(record, state="stopped", ended_by="user", stopped_ns=time.time_ns())
+            self._library.catalogue.put_experiment(over)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Make everything that `export` returned SUCCESS for survive a power cut; False if that failed."""
-        return self._make_durable() and not any(log.is_suspect for log in list(self._logs.values()))
+        """Make everything that `export` returned SUCCESS for survive a power cut, and bring it to the store.
+
+        False where that failed, or where a store elsewhere does not have all of it after the timeout:
+        the rest is in the local journal then, and is delivered later.
+        """
+        is_durable = self._make_durable() and not any(log.is_suspect for log in list(self._logs.values()))
+        return self._courier.deliver_all(timeout_millis / 1000) == 0 and is_durable
 
     def _after_fork(self) -> None:
         """In the child: segments and counts of its own."""
         self._lock = threading.RLock()
         self._tally.restart()
         self._writer = this_writer()
+        self._library.after_fork()
+        self._courier = Courier(SYNC_SECONDS)
         for log in self._logs.values():
             log.after_fork()
 

@@ -21,8 +21,12 @@ class Courier:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
+        # Protects the replacing of the table against another; a signal handler may come in the middle.
+        self._changing = threading.RLock()
         # Replaced as a whole, so that the thread may walk it without a lock.
         self._feeds: dict[str, Feed] = {}
+        self._libraries: dict[str, Library] = {}
+        """Whose feeds they are."""
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_over = False
@@ -33,7 +37,9 @@ class Courier:
         if feed is None:
             return
         feed.claim(writer)
-        self._feeds = {**self._feeds, experiment_id: feed}
+        with self._changing:
+            self._libraries[experiment_id] = library
+            self._feeds = {**self._feeds, experiment_id: feed}
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, args=(library,), name="otel-research-feed", daemon=True)
             self._thread.start()
@@ -57,6 +63,14 @@ class Courier:
             for feed in list(self._feeds.values()):
                 if not self._is_over and feed.exists:
                     feed.try_deliver()
+            self._drop_finished()
+
+    def _drop_finished(self) -> None:
+        """A program may run thousands of experiments."""
+        with self._changing:
+            for experiment_id in [key for key, feed in self._feeds.items() if feed.is_finished]:
+                self._libraries.pop(experiment_id).drop_feed(experiment_id)
+            self._feeds = {key: feed for key, feed in self._feeds.items() if key in self._libraries}
 
     def close(self) -> None:
         """Let the thread end."""

@@ -38,7 +38,8 @@ def import_spans(*files: File, store: str | Store | None = None, name: str | Non
 
     Raises:
         ConfigurationError: a file cannot be opened, or the name cannot be one; nothing was imported then.
-        StoreError: the store does not take the spans.
+        StoreError: the store does not take the spans. A store that does not answer (`StoreUnreachable`) ends the
+            import: the message names the file and says whether anything of it was stored; import it again later.
     """
     library = lifecycle._libraries()[0] if store is None else Library(store)
     found: dict[str, Experiment] = {}

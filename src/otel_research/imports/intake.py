@@ -8,6 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from otel_research import semconv
+from otel_research.errors import StoreUnreachable
 from otel_research.formats.otlp_read import Skipped
 from otel_research.formats.sources import read_frames
 from otel_research.handle import Experiment
@@ -59,9 +60,12 @@ def import_file(file: File, library: Library, name: str | None = None) -> Report
     """Import one file into a library; see `import_spans`."""
     with source_of(file) as source:
         intake = Intake(source, library, name)
-        for frame in read_frames(source.stream, on_skip=intake.skip, batch=BATCH):
-            intake.take(frame)
-        return intake.finished()
+        try:
+            for frame in read_frames(source.stream, on_skip=intake.skip, batch=BATCH):
+                intake.take(frame)
+            return intake.finished()
+        except StoreUnreachable as error:
+            raise StoreUnreachable(f"{error} {intake.left_behind()}") from error
 
 
 class Intake:
@@ -74,6 +78,8 @@ class Intake:
         self._shares: dict[str, Share] = {}
         self._waiting: list[pl.DataFrame] = []
         """Score rows whose span may name an experiment further down the file."""
+        self._has_sent = False
+        """Whether rows were given to the store; one that then went away may have taken them."""
         self._skipped = 0
         self._problems: list[Problem] = []
 
@@ -85,6 +91,14 @@ class Intake:
         self._skipped += max(records, 1)
         if len(self._problems) < MOST_PROBLEMS:
             self._problems.append(Problem(self._source.label, line, reason, records))
+
+    def left_behind(self) -> str:
+        """What there is of the file in a store that went away, and what to do."""
+        there = "Some of its spans may be stored already" if self._has_sent else "Nothing of it was stored"
+        return (
+            f"{self._source.label} was not imported. {there}: import it again when the store answers; "
+            "what is there already stays as it is."
+        )
 
     def take(self, frame: pl.DataFrame) -> None:
         """Store a batch of RAW rows."""
@@ -123,6 +137,7 @@ class Intake:
             )
         table = rows.to_arrow(compat_level=None).combine_chunks()
         for batch in table.to_batches():
+            self._has_sent = True
             self._library.store.append(batch)
 
     def finished(self) -> Report:

@@ -22,6 +22,9 @@ from zlib import crc32
 MAGIC: Final = b"\xf7R\x01"
 _PREAMBLE: Final = re.compile(rb"otel-research/1 ([\w.-]{1,200})\n")
 """The first line of a segment file: for people, and to find the seed of a file that was renamed."""
+FORMAT_VERSION: Final = 1
+"""Of segments, told in their first line."""
+_ANY_PREAMBLE: Final = re.compile(rb"otel-research/(\d{1,9}) ([\w.-]{1,200})\n")
 
 META: Final = 1
 """Who wrote the segment (`journal.writer.Writer`)."""
@@ -56,6 +59,12 @@ def preamble_of(data: bytes | bytearray) -> tuple[int, str | None]:
     """(length of the preamble, the segment's name in it); (0, None) where there is none or it is damaged."""
     found = _PREAMBLE.match(data)
     return (0, None) if found is None else (found.end(), found[1].decode())
+
+
+def format_of(data: bytes | bytearray) -> tuple[int, str] | None:
+    """(format, the segment's name) as its first line tells, of whatever version; None where there is no such line."""
+    found = _ANY_PREAMBLE.match(data)
+    return None if found is None else (int(found[1]), found[2].decode())
 
 
 def seeds_of(segment: str) -> Seeds:

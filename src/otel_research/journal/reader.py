@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
 
+from otel_research.errors import StoreError
 from otel_research.journal.frame import (
     DEFINITION,
     END,
+    FORMAT_VERSION,
     HEADER,
     HEADER_SIZE,
     KINDS,
@@ -21,6 +24,7 @@ from otel_research.journal.frame import (
     OTLP,
     START,
     Seeds,
+    format_of,
     preamble_of,
     seeds_of,
 )
@@ -151,6 +155,17 @@ def wanted(data: bytes) -> int:
         return 0
     magic, kind, length, _ = HEADER.unpack_from(data)
     return HEADER_SIZE + length if magic == MAGIC and kind in KINDS and length <= LARGEST else 0
+
+
+def check_format(data: bytes, path: Path | str) -> None:
+    """Refuse a segment of a newer format, of which this version would read nothing, with a `StoreError`."""
+    told = format_of(data)
+    if told is None or told[0] <= FORMAT_VERSION or _next_frame(data, 0, 0, seeds_of(told[1])) is not None:
+        return  # with frames of ours behind it that line is only damaged
+    raise StoreError(
+        f"{path} was written by a newer otel-research (journal format {told[0]}, this version reads up to "
+        f"{FORMAT_VERSION}). Nothing in it was touched. Upgrade: pip install -U otel-research."
+    )
 
 
 def seeds_in(data: bytes, name: str) -> Seeds:

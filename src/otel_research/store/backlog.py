@@ -17,11 +17,12 @@ from pathlib import Path
 
 import msgspec
 
-from otel_research.errors import ConfigurationError, StoreError
+from otel_research.errors import ConfigurationError
 from otel_research.journal.writer import Writer, this_writer
 from otel_research.store import presence
 from otel_research.store.files import one_at_a_time, write_whole
 from otel_research.store.follow import Cursor
+from otel_research.store.formats import check_format
 
 FORMAT_VERSION = 1
 
@@ -78,16 +79,12 @@ class Backlog:
     def _read(self, writer: str) -> Progress:
         path = self.folder / f"{writer}.json"
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=Progress)
+            data = path.read_bytes()
+            check_format(data, path, FORMAT_VERSION)
+            return msgspec.json.decode(data, type=Progress)
         except (FileNotFoundError, msgspec.DecodeError):
             # Without it delivery begins anew, which costs time and changes nothing.
             return Progress(destination=self._destination)
-        if found.format_version > FORMAT_VERSION:
-            raise StoreError(
-                f"{path} was written by a newer otel-research (format {found.format_version}, this version reads "
-                f"up to {FORMAT_VERSION}). Upgrade: pip install -U otel-research."
-            )
-        return found
 
     def _write(self, writer: str) -> None:
         write_whole(self.folder / f"{writer}.json", msgspec.json.encode(self._known[writer]))
@@ -148,12 +145,30 @@ def check_limit(limit: int | str | None) -> int | None:
     return int(found[1]) * size
 
 
-def check_room(journal: Path, size: int, limit: int) -> None:
-    """Raise as a full disk does where another segment would take the journal beyond its limit."""
-    held = sum(path.stat().st_blocks * 512 for path in journal.glob("*.wal"))
-    if held + size > limit:
-        raise OSError(
-            errno.EDQUOT,
-            f"the local journal is at its limit of {limit:,} bytes (configure(backlog=...)) while its store takes no spans",
-            str(journal),
-        )
+class Limit:
+    """What the journal of each experiment may hold, in bytes, while its store takes no spans; None: no limit."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._bytes = limit
+        self._reached: set[Path] = set()
+        """Journals that were refused a segment."""
+
+    def check(self, journal: Path, size: int) -> None:
+        """Raise as a full disk does where another segment of that size would take the journal beyond the limit."""
+        if self._bytes is None:
+            return
+        held = sum(path.stat().st_blocks * 512 for path in journal.glob("*.wal"))
+        if held + size > self._bytes:
+            self._reached.add(journal)
+            raise OSError(
+                errno.EDQUOT,
+                f"the local journal is at its limit of {self._bytes:,} bytes (configure(backlog=...)) "
+                "while its store takes no spans",
+                str(journal),
+            )
+
+    def was_reached(self, journal: Path) -> bool:
+        """Whether a segment was refused there since the last time this was asked."""
+        is_reached = journal in self._reached
+        self._reached.discard(journal)
+        return is_reached

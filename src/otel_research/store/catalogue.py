@@ -15,6 +15,7 @@ import msgspec
 from otel_research.errors import StoreError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id
 from otel_research.store.files import write_whole
+from otel_research.store.formats import check_format
 
 FORMAT_VERSION = 1
 
@@ -133,13 +134,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def decoded(data: bytes, path: Path | str) -> ExperimentRecord:
     """The record that JSON holds; `path` says where, for the error of one that cannot be read."""
+    check_format(data, path, FORMAT_VERSION)
     try:
-        record = msgspec.json.decode(data, type=ExperimentRecord)
+        return msgspec.json.decode(data, type=ExperimentRecord)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise StoreError(f"{path} is not a readable experiment record: {error}.") from error
-    if record.format_version > FORMAT_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer otel-research (format {record.format_version}, "
-            f"this version reads up to {FORMAT_VERSION}). Upgrade: pip install -U otel-research."
-        )
-    return record

@@ -19,8 +19,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import hashlib
-import io
 import os
 import shutil
 import threading
@@ -37,7 +35,6 @@ from otel_research.store import backlog, manifest, presence, rows, seal
 from otel_research.store.catalogue import DiskCatalogue
 from otel_research.store.files import write_whole
 from otel_research.store.follow import Cursor, Part, WriterFollower
-from otel_research.store.manifest import Sealed
 from otel_research.store.tail import SegmentFile, WriterTail, segment_files, segment_name
 
 if TYPE_CHECKING:
@@ -54,8 +51,7 @@ class DiskStore(DiskCatalogue):
 
     def __init__(self, root: str | Path, *, limit: int | None = None) -> None:
         super().__init__(Path(root).expanduser().absolute())
-        self.limit = limit
-        """Bytes that one experiment's journal may hold, for a journal whose store is elsewhere; None: no limit."""
+        self._limit = backlog.Limit(limit)
         self._is_closed = False
         self._tails: _Tails = {}
         # Protects the cached tails: one reader refreshes at a time.
@@ -87,8 +83,7 @@ class DiskStore(DiskCatalogue):
             if not journal.parent.exists() and index > 0:
                 raise OSError(errno.ENOENT, "the experiment's folder was removed while it ran", str(journal.parent))
             journal.mkdir(parents=True, exist_ok=True)
-            if self.limit is not None:
-                backlog.check_room(journal, size, self.limit)
+            self._limit.check(journal, size)
             return open_file_segment(journal / segment_name(writer.name, index), size)
 
         log = Log(open_segment, on_rolled=on_rolled or Segment.finish)
@@ -137,14 +132,14 @@ class DiskStore(DiskCatalogue):
         except OSError as error:
             raise StoreError(f"cannot store a batch under {self.root}: {error.strerror or error}.") from error
 
-    def _written(self, folder: Path, part: pl.DataFrame) -> Sealed:
+    def _written(self, folder: Path, part: pl.DataFrame) -> manifest.Sealed:
         """The entry for rows whose file is written; it counts once the manifest has it."""
-        name = f"batch-{_content_hash(part)}"
+        name = f"batch-{seal.digest_of(part)}"
         known = [entry for entry in manifest.latest(folder / "manifest").sealed if entry.name == name]
         if known:
             return known[0]
         file, digest = seal.write_parquet(folder / "parquet", name, part)
-        return Sealed(name=name, file=file, rows=part.height, sha256=digest)
+        return manifest.Sealed(name=name, file=file, rows=part.height, sha256=digest)
 
     def seal(self, experiment_id: str, *, is_over: bool) -> None:
         """Turn this process's and dead processes' journal segments into Parquet.
@@ -178,6 +173,9 @@ class DiskStore(DiskCatalogue):
     def since(self, experiment_id: str, writer: str, cursor: Cursor, /) -> Iterator[Part]:
         """One writer's rows behind the cursor, in parts; see `store.base.Followed`."""
         folder = self.folder(experiment_id)
+        if self._limit.was_reached(folder / "journal"):
+            # The full segment of each log has to end, so that it can go when it is delivered.
+            self.seal_off(experiment_id)
         current = manifest.latest(folder / "manifest")
         follower = self._followers.get((experiment_id, writer))
         if follower is None:
@@ -204,10 +202,14 @@ class DiskStore(DiskCatalogue):
 
     def let_go(self, experiment_id: str, part: Part, /) -> None:
         """Drop a segment that another store has; its counts stay."""
-        folder, entry = self.folder(experiment_id), part.sealed
-        if entry is not None:
+        folder = self.folder(experiment_id)
+        if (entry := part.sealed) is not None:
             manifest.update(folder / "manifest", lambda current: manifest.with_sealed(current, entry))
             (folder / "journal" / f"{entry.name}.wal").unlink(missing_ok=True)
+
+    def release(self, experiment_id: str) -> None:
+        """Nobody reads on."""
+        self._followers = {key: value for key, value in self._followers.items() if key[0] != experiment_id}
 
     # -- the way out --------------------------------------------------------------------
 
@@ -361,11 +363,10 @@ class DiskStore(DiskCatalogue):
 
     def delete(self, experiment_id: str) -> None:
         """Forget an experiment's rows; its record stays until `delete_experiment`."""
-        folder = self.folder(experiment_id)
         for part in ("journal", "late", "parquet", "manifest", "ledger", "feed", "alive"):
-            shutil.rmtree(folder / part, ignore_errors=True)
+            shutil.rmtree(self.folder(experiment_id) / part, ignore_errors=True)
         self._tails = {key: value for key, value in self._tails.items() if key[0] != experiment_id}
-        self._followers = {key: value for key, value in self._followers.items() if key[0] != experiment_id}
+        self.release(experiment_id)
 
     def close(self) -> None:
         """Release what is held. Idempotent."""
@@ -386,12 +387,6 @@ class DiskStore(DiskCatalogue):
 def _has_gone(tail: WriterTail, files: list[SegmentFile] | None) -> bool:
     """Whether what is open in the tail will never end, because its process has gone."""
     return files is not None and presence.has_gone(tail.contents.writer, files[-1].path)
-
-
-def _content_hash(part: pl.DataFrame) -> str:
-    content = io.BytesIO()
-    part.rechunk().write_ipc(content)
-    return hashlib.sha256(content.getbuffer()).hexdigest()[:32]
 
 
 def default_root() -> Path:

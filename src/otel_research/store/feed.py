@@ -72,6 +72,11 @@ class Feed:
         """Whether anything of the experiment was ever to go to this store from here, and is not known to have arrived."""
         return self._backlog.exists
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the experiment is over here and all of it has arrived."""
+        return self._is_over and not self._backlog.exists
+
     def deliver(self, *, is_over: bool = False, deadline: float | None = None) -> int:
         """Bring over what the store lacks; how many rows that were. Raises the store's error.
 
@@ -107,6 +112,7 @@ class Feed:
             if settle is not None:
                 settle(self.experiment_id)
             self._backlog.finish()
+            self._journal.release(self.experiment_id)
         return sent
 
     def try_deliver(self, *, is_over: bool = False, now: bool = False, deadline: float | None = None) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,11 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+LEFT_SECONDS = 3600.0
+"""Age, in seconds, after which nobody writes to a temporary file any more; clocks of nodes may differ by less."""
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 @contextlib.contextmanager
@@ -94,6 +101,14 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
             yield
         finally:
             os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a crash left of files that were being written; a young one may be somebody's at this moment."""
+    for path in folder.rglob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                path.unlink()
 
 
 def sync_file(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from otel_research.journal.log import Log
     from otel_research.journal.reader import Counts
     from otel_research.journal.writer import Writer
+
+_logger = logging.getLogger("otel_research")
 
 _SPILL = "spill"
 """The file in an experiment's folder that names the second place."""
@@ -90,12 +93,25 @@ class Library:
         """What brings the experiment's spans from the local journal to the store; None where the store journals."""
         if not self.is_fed:
             return None
-        if experiment_id not in self._feeds:
-            mirror = self.catalogue if isinstance(self.catalogue, Mirror) else None
-            made = Feed(experiment_id, self.journal, self.store, mirror)  # type: ignore[arg-type]
-            # The first of two threads wins: there is one lock per experiment.
-            self._feeds.setdefault(experiment_id, made)
-        return self._feeds[experiment_id]
+        # The first of two threads wins: there is one lock per experiment.
+        return self._feeds.get(experiment_id) or self._feeds.setdefault(experiment_id, self._made_feed(experiment_id))
+
+    def _made_feed(self, experiment_id: str) -> Feed:
+        mirror = self.catalogue if isinstance(self.catalogue, Mirror) else None
+        return Feed(experiment_id, self.journal, self.store, mirror)  # type: ignore[arg-type]
+
+    def _any_feed(self, experiment_id: str) -> Feed:
+        """One for a moment where there is none: asking keeps nothing of an experiment that is over."""
+        return self._feeds.get(experiment_id) or self._made_feed(experiment_id)
+
+    def publish(self, experiment_id: str) -> None:
+        """Tell a store that is fed what was counted. Raises its error; then that waits like the rest."""
+        if self.is_fed:
+            self._any_feed(experiment_id).publish()
+
+    def drop_feed(self, experiment_id: str) -> None:
+        """Let go of a feed that has brought everything; who asks for it again gets a new one."""
+        self._feeds.pop(experiment_id, None)
 
     def leftovers(self) -> list[str]:
         """Experiments of which spans, or what was said of them, may still be on their way to the store from here."""
@@ -106,8 +122,7 @@ class Library:
 
     def _catch_up(self, record: ExperimentRecord) -> None:
         """Deliver what an earlier process could not; where the store is still away it waits further."""
-        feed = self.feed(record.id)
-        if feed is not None and feed.exists:
+        if self.is_fed and self._any_feed(record.id).exists and (feed := self.feed(record.id)) is not None:
             feed.try_deliver(is_over=record.state != "running")
 
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
@@ -148,7 +163,7 @@ class Library:
         for waiting in self.leftovers():
             with contextlib.suppress(UnknownExperiment):
                 self.get(waiting)
-        records = [self._mended(record) for record in self.catalogue.list_experiments()]
+        records = [self._mended_if_readable(record) for record in self.catalogue.list_experiments()]
         return [
             record
             for record in records
@@ -158,6 +173,16 @@ class Library:
             and (tag is None or has_tag(record.tags, tag))
             and (study is None or record.study == study)
         ]
+
+    def _mended_if_readable(self, record: ExperimentRecord) -> ExperimentRecord:
+        """The record as it is where its journal cannot be read: one must not hide the others."""
+        try:
+            return self._mended(record)
+        except StoreError as error:
+            _logger.warning(
+                "otel_research: experiment %r (%s) is shown as it was left: %s", record.name, record.id, error
+            )
+            return record
 
     def _mended(self, record: ExperimentRecord) -> ExperimentRecord:
         """A running experiment whose every process is dead has crashed: say so, seal what it left."""
@@ -262,6 +287,10 @@ class Library:
             if callable(forked):
                 forked()
 
+    def is_spilled(self, experiment_id: str) -> bool:
+        """Whether spans of it lie in a second place."""
+        return bool(self._second_places(experiment_id))
+
     def _places(self, experiment_id: str) -> list[Any]:
         return [self.journal, *self._second_places(experiment_id)]
 
@@ -329,8 +358,7 @@ class Library:
         import polars as pl
 
         elsewhere = self._places(experiment_id)[1:]
-        feed = self.feed(experiment_id)
-        if feed is not None and feed.holds_rows:
+        if self.is_fed and self._any_feed(experiment_id).holds_rows:
             elsewhere = [self.journal, *elsewhere]
         stored = self.store.scan(experiment_id)
         if not elsewhere:

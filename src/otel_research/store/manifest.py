@@ -22,6 +22,7 @@ import msgspec
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
 from otel_research.store.files import create_whole, one_at_a_time
+from otel_research.store.formats import check_format
 
 FORMAT_VERSION = 1
 _NUMBER = re.compile(r"(\d+)\.json")
@@ -90,18 +91,13 @@ def _read(path: Path) -> Manifest:
 
 def decoded(data: bytes, path: Path | str) -> Manifest:
     """The manifest that JSON holds; `path` says where, for the error of one that cannot be read."""
+    check_format(data, path, FORMAT_VERSION)
     try:
-        found = msgspec.json.decode(data, type=Manifest)
+        return msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise StoreError(
             f"{path} is not a readable manifest: {error}. The Parquet files beside it are intact."
         ) from error
-    if found.format_version > FORMAT_VERSION:
-        raise StoreError(
-            f"{path} was written by a newer otel-research (format {found.format_version}, this version reads up to "
-            f"{FORMAT_VERSION}). Upgrade: pip install -U otel-research."
-        )
-    return found
 
 
 def update(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:

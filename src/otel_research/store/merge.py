@@ -23,8 +23,8 @@ import msgspec
 
 from otel_research.errors import StoreError
 from otel_research.experiments import ExperimentRecord
-from otel_research.journal.frame import preamble_of
-from otel_research.journal.reader import Contents, Counts
+from otel_research.journal.frame import format_of, preamble_of
+from otel_research.journal.reader import Contents, Counts, check_format
 from otel_research.journal.received import Received
 from otel_research.spans.record import SpanRecord
 from otel_research.store import manifest
@@ -54,7 +54,7 @@ def is_segment(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            return preamble_of(file.read(300))[1] is not None
+            return format_of(file.read(300)) is not None
     except OSError:
         return False
 
@@ -65,6 +65,7 @@ def read_segment(path: Path) -> Segment:
         data = path.read_bytes()
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}.") from error
+    check_format(data, path)
     name = preamble_of(data)[1]
     if name is None or not is_segment_name(f"{name}.wal"):
         raise StoreError(f"{path} is not a journal segment of otel-research: its first line does not say so.")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_research.errors import StoreError, StoreUnreachable, UnknownExperiment
-from otel_research.experiments import ExperimentRecord
+from otel_research.experiments import STAND_IN, ExperimentRecord
 from otel_research.store.backlog import Backlog
 from otel_research.store.base import Catalogue
 from otel_research.store.catalogue import DiskCatalogue
@@ -72,10 +72,17 @@ class Mirror:
     def deliver(self, experiment_id: str) -> None:
         """Bring over what waits; the remote takes each annotation once. Raises the store's error."""
         with contextlib.suppress(UnknownExperiment):  # perhaps only annotations wait
-            self._remote.put_experiment(self._local.get_experiment(experiment_id))
+            self._put_there(self._local.get_experiment(experiment_id))
         for note in self._local.annotations(experiment_id):
             self._remote.annotate(experiment_id, note)
         self.backlog(experiment_id).note_catalogue(is_waiting=False)
+
+    def _put_there(self, record: ExperimentRecord) -> None:
+        if record.environment.get("source") == STAND_IN:
+            with contextlib.suppress(UnknownExperiment):
+                if self._remote.get_experiment(record.id).environment.get("source") != STAND_IN:
+                    return  # somebody has declared it
+        self._remote.put_experiment(record)
 
     def get_experiment(self, experiment_id: str) -> ExperimentRecord:
         """The record: the local one while it waits, else the remote one."""

@@ -10,6 +10,7 @@ A crash before `declare` leaves the journal file in force, one after it the Parq
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import msgspec
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
 from otel_research.store import manifest, rows
-from otel_research.store.files import one_at_a_time, replacing
+from otel_research.store.files import one_at_a_time, replacing, sweep
 from otel_research.store.manifest import Manifest, Sealed
 from otel_research.store.tail import SegmentFile, WriterTail, segment_files
 
@@ -53,6 +54,7 @@ def seal(
         forget(file)
 
     with one_at_a_time(folder):
+        sweep(folder)
         _seal_all(folder, is_growing, is_final, forget_it, step)
     return manifest.latest(folder / "manifest")
 
@@ -141,6 +143,13 @@ def _write(frame: pl.DataFrame, path: Path) -> None:
     except pl.exceptions.PolarsError as error:
         # A disk that is full or fails; Polars keeps the system's error as text only.
         raise StoreError(f"cannot write {path.parent}: {error}") from error
+
+
+def digest_of(part: pl.DataFrame) -> str:
+    """32 hex digits of the rows: what names a batch."""
+    content = io.BytesIO()
+    part.rechunk().write_ipc(content)
+    return hashlib.sha256(content.getbuffer()).hexdigest()[:32]
 
 
 def _sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from otel_research.journal.reader import Contents, wanted
+from otel_research.journal.reader import Contents, check_format, wanted
 from otel_research.journal.received import Received
 from otel_research.journal.segment import MemorySegment
 from otel_research.spans.batch import to_frame
@@ -37,13 +37,19 @@ class SegmentFile(NamedTuple):
         return self.path.stem
 
     def read(self, position: int, at_least: int = 0) -> bytes:
-        """The bytes from `position` on, up to the zeros of a pre-allocated tail; none where the file has gone."""
+        """The bytes from `position` on, up to the zeros of a pre-allocated tail; none where the file has gone.
+
+        Raises `StoreError` for a segment of a newer format.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(position)
-                return _until_zeros(file, at_least)
+                data = _until_zeros(file, at_least)
         except FileNotFoundError:
             return b""
+        if position == 0:
+            check_format(data, self.path)
+        return data
 
 
 class SegmentBuffer(NamedTuple):
