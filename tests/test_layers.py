@@ -36,6 +36,7 @@ DOOR = frozenset(
         "measure",
         "numbers",
         "processes",
+        "reported",
         "settings",
     }
 )

@@ -62,6 +62,7 @@ from otel_research.numbers import (
 from otel_research.processes.children import carry, child_env
 from otel_research.processes.joining import join_experiment
 from otel_research.recorder import Flushed, Recorder, configure
+from otel_research.reported import write_report
 from otel_research.runner.designs import Condition, Design, fractional_factorial, full_factorial
 from otel_research.runner.trials import Trials
 from otel_research.selection import Selection
@@ -133,4 +134,5 @@ __all__ = [
     "study",
     "time_series",
     "validate",
+    "write_report",
 ]

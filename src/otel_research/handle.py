@@ -29,6 +29,7 @@ from otel_research.errors import (
 )
 from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_json, check_label
 from otel_research.recorder import Recorder
+from otel_research.reported import Reported
 from otel_research.runner.running import RunsTrials
 from otel_research.spans.digest import content_hash
 from otel_research.store import converting
@@ -39,7 +40,6 @@ from otel_research.watched import Watchable
 if TYPE_CHECKING:
     import polars as pl
 
-    from otel_research.analysis.metrics import Metrics
     from otel_research.selection import Selection
 
     Where = pl.Expr | Mapping[str, Any]
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("otel_research")
 
 
-class Experiment(Watchable, RunsTrials):
+class Experiment(Watchable, Reported, RunsTrials):
     """One experiment: its record, its spans, and, in the process that runs it, its recording.
 
     The attributes of its record (`id`, `name`, `hypothesis`, `condition`, `tags`, `state`,
@@ -261,12 +261,6 @@ class Experiment(Watchable, RunsTrials):
     def ledgers(self) -> dict[str, Ledger]:
         """The same for every process that took part, by the name of its journal: host, process id, random."""
         return accounts.of_processes(self.library, self.id, is_running=self.record.state == "running")
-
-    def metrics(self, **options: Any) -> Metrics:
-        """`otel_research.calculate_metrics` of this experiment."""
-        from otel_research.numbers import calculate_metrics
-
-        return calculate_metrics(self, **options)
 
     def validate(self, **options: Any) -> Any:
         """`otel_research.validate` of this experiment."""

@@ -265,13 +265,13 @@ def export(
     from otel_research.formats.export import export as write
 
     subject = subject_of(what)
-    target = Path(path) if path is not None else Path(default_name(_stem(subject.label), format, compression))
+    target = Path(path) if path is not None else Path(default_name(file_stem(subject.label), format, compression))
     return write(
         subject.spans, format, target, columns=columns, transformers=transformers, compression=compression, where=where
     )
 
 
-def _stem(label: str) -> str:
+def file_stem(label: str) -> str:
     """A file name from an experiment's name."""
     check_name(label)
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in label).strip("-.") or "spans"

@@ -30,6 +30,7 @@ COMMANDS = (
     "watch",
     "serve",
     "validate",
+    "report",
     "export",
     "import",
     "push",

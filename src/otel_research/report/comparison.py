@@ -29,7 +29,7 @@ def comparison_block(comparison: Mapping[str, Any]) -> Group:
     parts += [Text(f"  {line}", style="dim") for line in notes.lines()]
     failed = [check for check in comparison["checks"] if not check["passed"]]
     parts += [Text(f"  ! {check['text']}", style="red" if check["severity"] == "error" else "") for check in failed]
-    parts += [Text(f"  {line}", style="dim") for line in _footing(comparison)]
+    parts += [Text(f"  {line}", style="dim") for line in footing(comparison)]
     parts += [part for other in comparison["others"] for part in ("", comparison_block(other))]
     return Group(*parts)
 
@@ -37,13 +37,13 @@ def comparison_block(comparison: Mapping[str, Any]) -> Group:
 def _verdict(comparison: Mapping[str, Any]) -> Text:
     from rich.text import Text
 
-    candidate, baseline = _labels(comparison["candidate"], comparison["baseline"])
+    candidate, baseline = labels_of(comparison["candidate"], comparison["baseline"])
     text = Text(f"{candidate} against {baseline}: ", style="bold")
     text.append(comparison["verdict"].upper(), _STYLES.get(comparison["verdict"], "yellow"))
     return text.append(f"  (by {comparison['headline']}; unit {comparison['unit']})", "not bold")
 
 
-def _labels(*labels: str) -> tuple[str, ...]:
+def labels_of(*labels: str) -> tuple[str, ...]:
     """The conditions alone, where both sides are conditions of one experiment."""
     found = [re.fullmatch(r"(.*) \[condition=(.*)\]", label) for label in labels]
     owners = {match[1] for match in found if match}
@@ -58,25 +58,27 @@ def _outcomes(comparison: Mapping[str, Any], notes: Footnotes) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for _ in range(3):
         table.add_column(overflow="fold")
-    for name, effect in sorted(comparison["effects"].items(), key=lambda pair: _place(pair[0], comparison["headline"])):
-        found = Text("\n".join(_lines(name, effect, comparison.get("reasons") or {}, notes)))
+    for name, effect in sorted(
+        comparison["effects"].items(), key=lambda pair: place_of(pair[0], comparison["headline"])
+    ):
+        found = Text("\n".join(effect_lines(name, effect, comparison.get("reasons") or {}, notes)))
         table.add_row(Text(name), Text(effect["verdict"], style=_STYLES.get(effect["verdict"], "yellow")), found)
     return table
 
 
-def _place(name: str, headline: str) -> tuple[int, str]:
+def place_of(name: str, headline: str) -> tuple[int, str]:
     """The headline first, the built-in outcomes in their order, then the others by name."""
     return (-1 if name == headline else _ORDER.index(name) if name in _ORDER else len(_ORDER), name)
 
 
-def _lines(name: str, effect: Mapping[str, Any], reasons: Mapping[str, str], notes: Footnotes) -> Iterable[str]:
+def effect_lines(name: str, effect: Mapping[str, Any], reasons: Mapping[str, str], notes: Footnotes) -> Iterable[str]:
     """The estimand with its own test, then the mean with the test and the effect size that belong to it."""
     main, mean = effect["main"], effect["mean"]
     unit = "" if effect["unit"] == "1" else f" {effect['unit']}"
     test = _p(name, effect["test"], reasons, notes)
     size = _size(effect["effect_size"])
     n = f"n {' / '.join(amount(one) for one in effect['n'])}"
-    improvement = _improvement(effect)
+    improvement = improvement_of(effect)
     if main["baseline"] == mean["baseline"] and main["candidate"] == mean["candidate"]:
         yield _joined(f"{effect['estimand']} {_change(main, unit)}", improvement, test, size, n)
         return
@@ -97,7 +99,8 @@ def _change(change: Mapping[str, Any], unit: str) -> str:
     return f"{text}, difference {signed(change['difference'])}{interval(found)}"
 
 
-def _improvement(effect: Mapping[str, Any]) -> str:
+def improvement_of(effect: Mapping[str, Any]) -> str:
+    """How much better or worse, with its interval; "" where it could not be computed."""
     value = effect["improvement_pct"]
     if value is None:
         return ""
@@ -132,7 +135,8 @@ def _why(reasons: Mapping[str, str], name: str) -> str:
     return found[0] if found else "not known"
 
 
-def _footing(comparison: Mapping[str, Any]) -> Iterable[str]:
+def footing(comparison: Mapping[str, Any]) -> Iterable[str]:
+    """Level and correction, and what this n could have found."""
     alpha = comparison["alpha"]
     level = amount(100 * (1 - alpha)) if alpha is not None else "95"
     yield f"intervals {level} %; p of the outcomes corrected by {comparison['correction']}"

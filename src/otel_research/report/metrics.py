@@ -28,7 +28,7 @@ def metrics_parts(blocks: Blocks) -> list[RenderableType]:
     notes = Footnotes()
     parts: list[RenderableType] = [_table(blocks, notes)]
     parts += [Text(f"  {line}", style="dim") for line in notes.lines()]
-    parts += [Text(f"  ! {text}") for text in _warnings(blocks)]
+    parts += [Text(f"  ! {text}") for text in warnings_of(blocks)]
     return parts
 
 
@@ -37,7 +37,7 @@ def plural(unit: str, n: int) -> str:
     return unit + "s" if unit in ("call", "trial", "session", "span", "item") and n != 1 else unit
 
 
-def _warnings(blocks: Blocks) -> list[str]:
+def warnings_of(blocks: Blocks) -> list[str]:
     """Each warning with the groups it is about, where there are several."""
     groups: dict[str, list[str]] = {}
     for name, block in blocks.items():
@@ -54,12 +54,12 @@ def _table(blocks: Blocks, notes: Footnotes) -> Table:
     table.add_column("", overflow="fold")
     for number, name in enumerate(blocks):
         table.add_column(Text(name or "all", style=COLOURS[number % len(COLOURS)]), overflow="fold")
-    for label, cells in _lines(list(blocks.values()), notes):
+    for label, cells in metric_lines(list(blocks.values()), notes):
         table.add_row(Text(label), *(Text(cell) for cell in cells))
     return table
 
 
-def _lines(blocks: list[Mapping[str, Any]], notes: Footnotes) -> Iterable[Line]:
+def metric_lines(blocks: list[Mapping[str, Any]], notes: Footnotes) -> Iterable[Line]:
     """Every line; a section that no block has is left out."""
 
     def line(label: str, section: str, cell: Any) -> Iterable[Line]:
