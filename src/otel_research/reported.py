@@ -126,11 +126,9 @@ def _described(experiment: Experiment) -> dict[str, Any]:
 
 
 def _software() -> dict[str, str]:
-    import polars
+    from importlib import metadata
 
-    import otel_research
-
-    return {"written by": f"otel-research {otel_research.__version__}, polars {polars.__version__}"}
+    return {"written by": ", ".join(f"{name} {metadata.version(name)}" for name in ("otel-research", "polars"))}
 
 
 @dataclass(frozen=True)

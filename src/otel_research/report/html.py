@@ -18,7 +18,7 @@ p{margin:.4rem 0;max-width:46rem}.note,figcaption{color:var(--faint);font-size:.
 .lead p{margin:.15rem 0}.wide{overflow-x:auto}
 table{border-collapse:collapse;margin:.75rem 0;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem 1rem .25rem 0;text-align:left;vertical-align:top;white-space:pre-line;border-bottom:1px solid var(--grid)}
-td{min-width:4rem}h1,p,th[scope=col],td:last-child{overflow-wrap:anywhere}td:first-child,th:first-child{color:var(--faint);font-weight:normal}
+td{min-width:4rem}h1,p,.arms th[scope=col],td:last-child{overflow-wrap:anywhere}td:first-child,th:first-child{color:var(--faint);font-weight:normal}
 thead th{border-bottom:1px solid var(--faint)}
 i{display:inline-block;width:.7em;height:.7em;margin-right:.4em;border-radius:2px;print-color-adjust:exact}
 figure{margin:1.25rem 0;break-inside:avoid}figcaption b{color:var(--ink);display:block;font-size:.95rem}
@@ -67,7 +67,8 @@ def _table(table: Table) -> str:
         for row in table.rows
     )
     heading = f"<thead><tr>{head}</tr></thead>" if any(table.header) else ""
-    return f'<div class="wide"><table>{heading}<tbody>{rows}</tbody></table></div>'
+    kind = "wide arms" if table.conditions else "wide"
+    return f'<div class="{kind}"><table>{heading}<tbody>{rows}</tbody></table></div>'
 
 
 def _swatch(number: int) -> str:
