@@ -21,6 +21,7 @@ from otel_research.errors import ConfigurationError
 from otel_research.report import figures, latex, markdown
 from otel_research.report.canvas import Figure, Scale, colour, scale_of
 from otel_research.report.metrics import COLOURS
+from otel_research.report.values import amount
 
 NASTY = "<script>alert(1)</script> & $x_1$ | `a` [b](c) \\input{d} \x01"
 MS = 1_000_000
@@ -140,6 +141,7 @@ def test_markdown_does_not_become_a_list() -> None:
     """A text that begins like a list or a heading is still a paragraph."""
     assert markdown.escaped("- a") == "\\- a"
     assert markdown.escaped("1. a") == "1\\. a"
+    assert markdown.escaped("1.5 a") == "1.5 a"
     assert markdown.escaped("# a\nb") == "\\# a b"
 
 
@@ -155,6 +157,23 @@ def test_a_comparison_and_any_other_result_have_reports(host: Host, tmp_path: Pa
     shown = otr.write_report(quality, tmp_path / "q.md").read_text()
     assert "data\\_quality\\_score" in shown
     assert "Quality" in shown
+
+
+def test_a_study_and_an_analysis_of_variance_have_reports(host: Host, tmp_path: Path) -> None:
+    """Their numbers stand in every format, under what they are and how they were made."""
+    arms = [
+        {"condition": ["a"] * 12 + ["b"] * 12, "duration_ms": [10.0 + k % 12 + k // 12 + shift for k in range(24)]}
+        for shift in range(3)
+    ]
+    frames = [pl.DataFrame({**one, "is_call": [True] * 24, "start_ns": list(range(24))}) for one in arms]
+    for result in (otr.study(frames, baseline="a"), otr.anova([[1.0, 2, 3, 4], [2.0, 3, 4, 6], [5.0, 6, 7, 9]])):
+        for ending in ("html", "md", "tex"):
+            text = otr.write_report(result, tmp_path / f"r.{ending}").read_text()
+            assert type(result).__name__ in text
+            numbers = [amount(row["value"]) for row in result.shown() if row["value"] is not None]
+            assert numbers
+            shown = text.replace("{-}", "-")
+            assert [one for one in numbers if one not in shown] == []
 
 
 def test_several_candidates_are_each_compared(host: Host, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def escaped(text: str) -> str:
     """Text without markup, on one line."""
     flat = _SPECIAL.sub(r"\\\1", " ".join(text.split()))
     # A list, a rule or a number at the start of a line would be one.
-    return re.sub(r"^(\d+)([.)])", r"\1\\\2", re.sub(r"^([-+=])", r"\\\1", flat))
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", re.sub(r"^([-+=])", r"\\\1", flat))
 
 
 def _block(block: Block) -> str:
