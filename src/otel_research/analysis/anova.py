@@ -116,7 +116,7 @@ class _Draft:
         welch = self.attempt("welch", lambda: groups.welch_f(arrays))
         spread = self.attempt("brown_forsythe", lambda: groups.levene(arrays))
         eta = partial_eta_interval(classic.f, classic.df_between, classic.df_within)
-        term = linear.Term(factor, classic.ss_between, classic.df_between, classic.f, classic.p_value,
+        term = linear.Term(factor, classic.ss_between, float(classic.df_between), classic.f, classic.p_value,
                            classic.eta_squared, eta, classic.omega_squared)  # fmt: skip
         self.fields |= {
             "one_way": classic,

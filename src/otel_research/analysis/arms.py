@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from otel_research.analysis import dependence, measured
 from otel_research.analysis.subject import Subject, Where
-from otel_research.analysis.units import Tables, Unit, is_trial, tables
+from otel_research.analysis.units import Tables, Unit, in_order, is_trial, tables
 from otel_research.errors import ConfigurationError, NotEnoughData
 
 Floats = NDArray[np.float64]
@@ -183,6 +183,7 @@ def only(sample: Sample, items: Codes) -> Sample:
 
 def _of_subject(subject: Subject, unit: Unit, where: Where | None) -> Arm:
     table = tables(subject, unit, (), where)
+    table = replace(table, units=in_order(table.units), rows=in_order(table.rows))
     units = table.units
     if table.reason:
         return Arm(subject.label, subject, table, {})

@@ -73,7 +73,11 @@ def describe(table: Frame, keys: Sequence[str], column: str) -> dict[Key, dict[s
     }
     if not isinstance(table, pl.DataFrame):
         return _with_quantiles(table, keys, column, aggregate(table, keys, spec))
-    found = aggregate(table, keys, spec)
+    # In an order of its own: the last bits of a sum depend on the order of what is summed, and files have any.
+    narrow = table.select(*dict.fromkeys((*keys, column, "weight")))
+    found = aggregate(
+        narrow.sort(column, "weight") if narrow["weight"].n_unique() > 1 else narrow.sort(column), keys, spec
+    )
     # Polars places a quantile among the missing values too: with them its last digits would depend on their number.
     known = table.select(*dict.fromkeys((*keys, column))).filter(pl.col(column).is_not_null())
     places = aggregate(known, keys, {name: x.quantile(p, interpolation="linear") for name, p in PLACES.items()})
@@ -108,6 +112,15 @@ def _centre(keys: Sequence[str], column: str, places: Mapping[Key, Mapping[str, 
 def total(column: str) -> nw.Expr:
     """A weighted total: each row stands for `weight` rows (1 where that is unknown)."""
     return (nw.col(column) * nw.col("weight").fill_null(1.0)).sum()
+
+
+def exact(column: str, parts: float) -> nw.Expr:
+    """A weighted total of a column that is told in `parts` of its unit: the same whatever the order of the rows.
+
+    Each term is rounded to a whole number of parts; sums of whole numbers are exact up to 2^53 (104 days in
+    nanoseconds, 9 million USD in nano-dollars).
+    """
+    return (nw.col(column) * nw.col("weight").fill_null(1.0) * parts).round().sum() / parts
 
 
 def count(flag: str) -> nw.Expr:

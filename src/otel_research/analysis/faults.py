@@ -80,7 +80,7 @@ def headlines(rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _headline(units: pl.DataFrame) -> dict[str, Any]:
-    x = units["duration_ms"]
+    x = units["duration_ms"].sort()
     known = {"mean": x.mean(), "median": x.median(), "p95": x.quantile(0.95, "linear")} if x.len() else {}
     return {"n": units.height, "mean": None, "median": None, "p95": None} | known
 

@@ -113,7 +113,7 @@ def _reliability(found: dict[Key, Draft], table: Tables, none: str) -> None:
         "failures": (nw.col("is_failed").cast(nw.Int64) * weight).sum(),
         "interrupted": engine.count("is_interrupted"),
         "weighted_interrupted": (nw.col("is_interrupted").cast(nw.Int64) * weight).sum(),
-        "busy_ms": engine.total("latency_ms"),
+        "busy_ms": engine.exact("latency_ms", 1e6),
         "n_timed": nw.col("latency_ms").count(),
     }
     for key, raw in engine.aggregate(table.on_engine(table.units), table.keys, spec).items():
@@ -147,7 +147,8 @@ def _amounts(found: dict[Key, Draft], table: Tables, on: dict[str, bool], none: 
 
 def _call_spec() -> dict[str, nw.Expr]:
     nano, weight = nw.col("cost_nano_usd"), nw.col("weight").fill_null(1.0)
-    seconds = nw.col("latency_ms") * weight
+    # Whole nanoseconds: their sum does not depend on the order of the rows.
+    ns = (nw.col("latency_ms") * weight * 1e6).round()
     has_input, has_output = ~nw.col("input_tokens").is_null(), ~nw.col("output_tokens").is_null()
     timed = ~nw.col("latency_ms").is_null()
     return {
@@ -155,7 +156,7 @@ def _call_spec() -> dict[str, nw.Expr]:
         "unpriced": nano.is_null().cast(nw.Int64).sum(),
         "cost": (nano * weight).sum(),
         "nano": nano.sum(),
-        "reported": engine.total("reported_cost_usd"),
+        "reported": engine.exact("reported_cost_usd", 1e9),
         "n_reported": nw.col("reported_cost_usd").count(),
         "wasted": nw.when(nw.col("is_wasted")).then(nano * weight).otherwise(0.0).sum(),
         "input": engine.total("input_tokens"),
@@ -171,8 +172,8 @@ def _call_spec() -> dict[str, nw.Expr]:
         "unknown": (~has_input & ~has_output).cast(nw.Int64).sum(),
         "timed_input": nw.when(timed).then(nw.col("input_tokens") * weight).sum(),
         "timed_output": nw.when(timed).then(nw.col("output_tokens") * weight).sum(),
-        "input_ms": nw.when(has_input).then(seconds).sum(),
-        "output_ms": nw.when(has_output).then(seconds).sum(),
+        "input_ms": nw.when(has_input).then(ns).sum() / 1e6,
+        "output_ms": nw.when(has_output).then(ns).sum() / 1e6,
     }
 
 

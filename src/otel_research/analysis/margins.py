@@ -32,7 +32,7 @@ def equivalence(plan: Plan, a: Sample, raw: Outcome | None, logs: Outcome | None
     else:
         outcome, high = raw, margin(plan, a)
         low = -high
-    if outcome is None:
+    if outcome is None or not outcome.se:
         raise NotEnoughData("the difference has no standard error, so equivalence cannot be tested")
     if plan.tuning is not None:
         raise NotEnoughData("withheld until the declared n is reached")

@@ -10,7 +10,7 @@ from otel_research.analysis.arms import Floats, Sample, item_means, shared_items
 from otel_research.analysis.comparison import Change
 from otel_research.analysis.plan import Found, Plan, scaled
 from otel_research.analysis.result import Interval
-from otel_research.analysis.stats import clusters, ratios, sequential, tests
+from otel_research.analysis.stats import clusters, constant, ratios, sequential, tests
 from otel_research.analysis.stats.outcome import Estimate, Outcome
 from otel_research.analysis.stats.weighted import Weighted, mean_error
 from otel_research.errors import NotEnoughData
@@ -20,13 +20,14 @@ def t_test(plan: Plan, a: Sample, b: Sample, *, log: bool = False) -> Outcome:
     """Candidate minus baseline by the design's t test, on logarithms with `log`."""
     if plan.design == "paired":
         items = shared_items(a, b)
-        return tests.paired_t(item_means(b, items, log=log), item_means(a, items, log=log), confidence=plan.level)
+        cand, base = item_means(b, items, log=log), item_means(a, items, log=log)
+        return constant.paired(cand, base, plan.level) or tests.paired_t(cand, base, confidence=plan.level)
     x, y = (np.log(s.values) if log else s.values for s in (b, a))
     if not (a.is_even and b.is_even):
         return _weighted_welch(plan, x, b, y, a)
     if plan.design == "clustered":
         return clusters.clustered_welch(x, b.items, y, a.items, confidence=plan.level)  # type: ignore[arg-type]
-    return tests.welch(x, y, confidence=plan.level)
+    return constant.independent(x, y, plan.level) or tests.welch(x, y, confidence=plan.level)
 
 
 def average(sample: Sample, plan: Plan, other: Sample) -> float:
@@ -46,6 +47,9 @@ def mean_change(plan: Plan, a: Sample, b: Sample, raw: Outcome | None, found: Fo
     if relative is not None:
         ci["percent"] = scaled(relative.interval, 100)
     percent = 100 * (cand - base) / base if base else None
+    is_exact = raw is not None and raw.se == 0 and (relative is None or not relative.se)
+    if is_exact and percent is not None and raw is not None and raw.interval is not None:
+        ci["percent"] = Interval(low=percent, high=percent, level=plan.level, method=raw.interval.method)
     if percent is None:
         found.reasons[f"{path}.percent"] = "the baseline is 0"
     return Change(baseline=base, candidate=cand, difference=cand - base, percent=percent, ci=ci)
@@ -88,7 +92,7 @@ def _weighted_welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample) -> O
 
 def held(plan: Plan, outcome: Outcome, a: Sample, b: Sample) -> Interval | None:
     """Before the declared n: an interval that holds at every look (asymptotic confidence sequence)."""
-    if plan.tuning is None or outcome.se is None or outcome.estimate is None:
+    if plan.tuning is None or not outcome.se or outcome.estimate is None:
         return None
     n = a.n + b.n
     return sequential.confidence_sequence(

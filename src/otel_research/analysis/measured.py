@@ -106,7 +106,7 @@ def _samples(table: Tables, subject: Subject) -> dict[Key, dict[str, list[float]
         trials = table.rows.filter(is_trial()).select("trial_id", *table.keys).unique("trial_id")
         for row in later.join(trials, on="trial_id", how="inner" if table.keys else "left").rows(named=True):
             found[tuple(row[key] for key in table.keys)][row["name"]].append(row["value"])
-    return found
+    return {key: {name: sorted(values) for name, values in names.items()} for key, names in found.items()}
 
 
 def _numbers(name: str, measured: Measured) -> dict[str, Any] | None:

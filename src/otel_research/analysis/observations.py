@@ -70,7 +70,7 @@ def conditions(subject: Subject) -> list[str]:
 def _of_frame(frame: pl.LazyFrame, response: str, factors: Sequence[str], block: str | None) -> Observations:
     item = block or next((name for name in _ITEM_NAMES if name in frame.collect_schema().names()), None)
     columns = list(dict.fromkeys([response, *factors, *([item] if item else [])]))
-    rows = frame.select(columns).collect()
+    rows = frame.select(columns).sort(columns).collect()
     kind = rows.schema[response]
     if not (kind.is_numeric() or kind == pl.Boolean):
         raise ConfigurationError(f"The response {response!r} is {kind}, not a number. Cast it first.")

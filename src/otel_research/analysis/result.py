@@ -95,12 +95,12 @@ class Result(Tabular, msgspec.Struct, frozen=True, kw_only=True, tag_field="resu
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON data; the key "result" names its kind."""
-        plain: dict[str, Any] = msgspec.to_builtins(self, order="deterministic")
+        plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
     def to_json(self) -> str:
-        """The result as JSON text: the same result gives the same text."""
-        return msgspec.json.encode(self, order="deterministic").decode()
+        """The result as JSON text: the same result gives the same text, in the order in which it is shown."""
+        return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

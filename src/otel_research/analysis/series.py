@@ -116,7 +116,7 @@ def _values(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...])
     if metric not in amounts:
         return _score(table, subject, metric, keys)
     frame = table.units.select("start_ns", "weight", *table.keys, value=amounts[metric])
-    return frame.drop_nulls("value")
+    return frame.drop_nulls("value").sort("start_ns", "value", "weight")
 
 
 def _score(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...]) -> pl.DataFrame:
@@ -128,7 +128,8 @@ def _score(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...]) 
         names = sorted({name for _, name, _ in measurements(rows)})
         raise ConfigurationError(f"metric={metric!r} is unknown here. Use one of {', '.join((*METRICS, *names))}.")
     picked = rows[[index for index, _ in found]].select("start_ns", "weight", *table.keys)
-    return picked.with_columns(value=pl.Series([value for _, value in found], dtype=pl.Float64))
+    scored = picked.with_columns(value=pl.Series([value for _, value in found], dtype=pl.Float64))
+    return scored.sort("start_ns", "value", "weight")
 
 
 def _groups(values: pl.DataFrame, keys: tuple[str, ...]) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:

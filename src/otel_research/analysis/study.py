@@ -17,7 +17,7 @@ from otel_research.analysis.means import t_test
 from otel_research.analysis.observations import conditions
 from otel_research.analysis.plan import Plan
 from otel_research.analysis.result import Interval, Result, Warn, number
-from otel_research.analysis.stats import corrections, meta
+from otel_research.analysis.stats import constant, corrections, meta
 from otel_research.analysis.stats.outcome import Estimate, between
 from otel_research.analysis.stats.ratios import z_test
 from otel_research.analysis.subject import Subject
@@ -292,9 +292,9 @@ def _single(
     one, two = aligned(a, b, design)
     try:
         outcome = t_test(plan, one, two, log=scale == "percent")
-        if outcome.se is None or outcome.interval is None or outcome.estimate is None:
+        if (error := constant.error(outcome)) is None or outcome.interval is None or outcome.estimate is None:
             raise NotEnoughData("the test has no standard error")
-        return _Single(name, outcome.estimate, outcome.se, outcome.interval, outcome.p_value, (a.n, b.n), design)
+        return _Single(name, outcome.estimate, error, outcome.interval, outcome.p_value, (a.n, b.n), design)
     except NotEnoughData as exc:
         if not _is_yes_no(a, b):
             raise NotEnoughData(f"{name}: {metric} cannot be compared: {exc}") from exc

@@ -31,6 +31,8 @@ from otel_research.errors import NotEnoughData
 Floats = NDArray[np.float64]
 HEAVY = 5.0
 """Kurtosis above which no large-sample interval of a variance covers as it says (lognormal data: 77 %)."""
+MANY_CENSORED = 20_000
+"""Censored units above which a weighted or clustered quantile's interval is linearised, not resampled."""
 _CENSORED_WORK = 20_000_000
 _ORDER = ("latency_ms", "item_id", "ttft_ms", "cost_nano_usd", "input_tokens", "output_tokens")
 
@@ -51,30 +53,47 @@ def intervals(units: pl.DataFrame, draft: Draft, measured: Measured, alpha: floa
     many processes, segments or files they were stored by.
     """
     units = units.sort([name for name in _ORDER if name in units.columns], nulls_last=True)
-    found = Intervals()
+    values, found = _reader(units), Intervals()
     for section, column in (("latency", "latency_ms"), ("ttft", "ttft_ms")):
         part = draft.parts.get(section)
         if part is not None and part["count"]:
-            _times(found, section, values(units, column), part, alpha, seed)
+            _times(found, section, values(column), part, alpha, seed)
     if draft.parts.get("reliability"):
         found.by_section["reliability"] = _reliability(found, units, draft.parts["reliability"], alpha)
     if draft.parts.get("cost"):
-        _cost(found, units, alpha, seed)
+        _cost(found, units, values("cost_nano_usd", 1e-9), alpha, seed)
     if draft.parts.get("tokens"):
         for name, column in (("avg_input", "input_tokens"), ("avg_output", "output_tokens")):
-            _put(found, "tokens", name, partial(weighted.mean_interval, values(units, column), 1 - alpha))
+            _put(found, "tokens", name, partial(weighted.mean_interval, values(column), 1 - alpha))
     for name, sample in measured.samples.items():
         x = np.asarray(sample, dtype=np.float64)
         _put(found, "custom", name, partial(weighted.mean_interval, weighted.plain(x), 1 - alpha))
     return found
 
 
-def values(units: pl.DataFrame, column: str, scale: float = 1.0) -> Weighted:
-    """The known values of a column with their weights and clusters."""
+def _reader(units: pl.DataFrame) -> Callable[..., Weighted]:
+    """`values` of these units: where a column is known of all of them, it shares one set of cluster codes."""
+    whole: list[NDArray[np.intp] | None] = []
+
+    def read(column: str, scale: float = 1.0) -> Weighted:
+        if units[column].null_count():
+            return values(units, column, scale)
+        if not whole:
+            whole.append(cluster_codes(units))
+        return values(units, column, scale, whole)
+
+    return read
+
+
+def values(
+    units: pl.DataFrame, column: str, scale: float = 1.0, codes: list[NDArray[np.intp] | None] | None = None
+) -> Weighted:
+    """The known values of a column with their weights and clusters; `codes` holds those of all rows, if known."""
     known = units.filter(pl.col(column).is_not_null())
     censored = known["is_censored"].to_numpy() if column == "latency_ms" else np.zeros(known.height, dtype=bool)
     x = known[column].cast(pl.Float64).to_numpy() * scale
-    return Weighted(x, known["weight"].fill_null(1.0).to_numpy(), cluster_codes(known), censored)
+    cluster = codes[0] if codes else cluster_codes(known)
+    return Weighted(x, known["weight"].fill_null(1.0).to_numpy(), cluster, censored)
 
 
 def cluster_codes(units: pl.DataFrame) -> NDArray[np.intp] | None:
@@ -92,7 +111,7 @@ def quantile(sample: Weighted, p: float, alpha: float, seed: int) -> tuple[Inter
     if sample.is_censored.any():
         return _of_censored(sample, p, alpha, seed)
     order = np.argsort(sample.x, kind="stable")
-    groups = None if sample.cluster is None else int(np.unique(sample.cluster).size)
+    groups = None if sample.cluster is None else int(sample.cluster.max()) + 1
     shares = resampling.binomial_limits(p, weighted.quantile_n(sample, p), alpha, groups)
     if not sample.is_even:
         low, high = weighted.quantiles(sample.x[order], sample.weight[order], list(shares))
@@ -167,8 +186,7 @@ def _reliability(found: Intervals, units: pl.DataFrame, part: dict[str, Any], al
     return ci
 
 
-def _cost(found: Intervals, units: pl.DataFrame, alpha: float, seed: int) -> None:
-    paid = values(units, "cost_nano_usd", 1e-9)
+def _cost(found: Intervals, units: pl.DataFrame, paid: Weighted, alpha: float, seed: int) -> None:
     _put(found, "cost", "per_request_mean", lambda: weighted.mean_interval(paid, 1 - alpha))
     if paid.x.size >= 4:
         interval, resamples = quantile(paid, 0.5, alpha, seed + 10)
@@ -189,13 +207,20 @@ def _per_success(units: pl.DataFrame, paid: Weighted, alpha: float) -> Interval:
 def _of_censored(sample: Weighted, p: float, alpha: float, seed: int) -> tuple[Interval, int | None]:
     """Interval of a Kaplan-Meier quantile: its own where units are alike, else by resampling weighted units or items.
 
-    A resample whose curve never falls that far counts as the largest value.
+    A resample whose curve never falls that far counts as the largest value. Beyond `MANY_CENSORED` units the
+    curve's linearised error replaces the resamples: the two agree there, and a resample takes seconds.
     """
     if sample.is_even and sample.cluster is None:
         own = survival.kaplan_meier_quantile(sample.x, ~sample.is_censored, p, 1 - alpha).interval
         assert own is not None
         return own, None
     n = sample.x.size
+    if n > MANY_CENSORED:
+        linear = survival.linearised_quantile(
+            sample.x, ~sample.is_censored, p, 1 - alpha, sample.weight, sample.cluster
+        )
+        if linear is not None:
+            return linear, None
     items = np.arange(n) if sample.cluster is None else sample.cluster
     groups, rng = int(items.max()) + 1, np.random.default_rng(seed)
     drawn = np.empty(int(np.clip(_CENSORED_WORK // n, 100, 1000)))

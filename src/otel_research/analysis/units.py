@@ -38,6 +38,8 @@ _KEPT = (
 )  # fmt: skip
 _AMOUNTS = ("cost_nano_usd", "reported_cost_usd", *TOKENS)
 _TRIAL = ["experiment_id", "trial_id"]
+_ORDERED = ("start_ns", "latency_ms", "item_id", "trial_id", "cost_nano_usd", "input_tokens", "output_tokens", "score_name",
+            "score_value", "measurements", "weight")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,14 @@ def tables(subject: Subject, unit: Unit = "call", keys: tuple[str, ...] = (), wh
         spans = work.with_columns(_only_counted(), calls=pl.col("is_counted").cast(pl.Int64))
         return Tables(spans, calls, rows, name, by, None if spans.height else "no_spans", falls_back)
     return _grouped(work, calls, rows, by, name)
+
+
+def in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows in an order of their own: sums end in the same bits however the rows were stored."""
+    if frame["start_ns"].is_sorted() and not frame["start_ns"].null_count() and frame["start_ns"].is_unique().all():
+        return frame
+    keys = [name for name in _ORDERED if name in frame.columns]
+    return frame.sort(keys, nulls_last=True)
 
 
 def unit_name(unit: Unit) -> str:

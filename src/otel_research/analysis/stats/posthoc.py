@@ -77,16 +77,53 @@ def games_howell(samples: Mapping[str, ArrayLike], confidence: float = 0.95) -> 
             raise NotEnoughData(f"All values of group {name!r} are the same; Games-Howell needs a variance per group.")
     with quiet():
         result = stats.tukey_hsd(*arrays, equal_var=False)
-        bounds = result.confidence_interval(confidence_level(confidence))
+    pairs = list(combinations(range(len(names)), 2))
+    # Welch's degrees of freedom and the standard error that goes with the studentised range.
+    parts = [(_squared_error(arrays[late]), _squared_error(arrays[early])) for early, late in pairs]
+    dfs = [
+        _welch_df(a, arrays[late].size, b, arrays[early].size)
+        for (a, b), (early, late) in zip(parts, pairs, strict=True)
+    ]
+    critical = _critical(len(names), dfs, confidence_level(confidence))
     method = by("scipy.stats.tukey_hsd(equal_var=False)")
-    return [
-        Comparison(
-            names[late], names[early], float(result.statistic[late, early]),
-            _games_howell_q(arrays[late], arrays[early]), None, _unit(result.pvalue[late, early]),
-            between(bounds.low[late, early], bounds.high[late, early], confidence, method), method,
-        )
-        for early, late in combinations(range(len(names)), 2)
-    ]  # fmt: skip
+    found = []
+    for (early, late), (one, other), q in zip(pairs, parts, critical, strict=True):
+        difference, se = float(result.statistic[late, early]), math.sqrt((one + other) / 2)
+        interval = between(difference - q * se, difference + q * se, confidence, method)
+        found.append(Comparison(names[late], names[early], difference, _games_howell_q(arrays[late], arrays[early]), None,
+                                _unit(result.pvalue[late, early]), interval, method))  # fmt: skip
+    return found
+
+
+def _squared_error(values: Floats) -> float:
+    return float(values.var(ddof=1)) / values.size
+
+
+def _welch_df(a: float, n_a: int, b: float, n_b: int) -> float:
+    return (a + b) ** 2 / (a**2 / (n_a - 1) + b**2 / (n_b - 1))
+
+
+def _critical(k: int, dfs: list[float], level: float) -> list[float]:
+    """Quantiles of the studentised range of k groups, one per degrees of freedom.
+
+    A quantile is a search over a double integral. Neighbouring degrees of freedom have neighbouring quantiles, so
+    each search starts from the last one's end, and equal ones are looked up once.
+    """
+    from scipy import optimize, stats
+
+    found: dict[float, float] = {}
+    start = 0.0
+    for df in sorted(set(dfs), reverse=True):
+        law = stats.studentized_range(k, df)
+        if start:
+            search = optimize.root_scalar(
+                lambda q, law=law: float(law.cdf(q)) - level, x0=start, x1=1.002 * start, xtol=1e-9, maxiter=20
+            )
+            start = float(search.root) if search.converged else float(law.ppf(level))
+        else:
+            start = float(law.ppf(level))
+        found[df] = start
+    return [found[df] for df in dfs]
 
 
 def dunnett(

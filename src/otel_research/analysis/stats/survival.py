@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from otel_research.analysis.stats.outcome import Estimate, Outcome, between, by
+from otel_research.analysis.stats.outcome import Estimate, Interval, Outcome, between, by, own
 from otel_research.analysis.stats.sample import Floats, confidence_level, finite, quiet, sample
 from otel_research.errors import ConfigurationError, NotEnoughData
 
@@ -47,6 +47,50 @@ def kaplan_meier_quantiles(
     array, observed = _checked(times, is_event)
     steps, survival = _survival(array, observed, weights)
     return [_first_at(steps, survival, 1 - p) for p in probs]
+
+
+def linearised_quantile(
+    times: Floats,
+    is_event: NDArray[np.bool_],
+    p: float,
+    confidence: float,
+    weights: Floats,
+    clusters: NDArray[np.intp] | None,
+) -> Interval | None:
+    """Interval of a Kaplan-Meier quantile of many weighted or clustered times, without resampling.
+
+    Williams (1995): each unit's influence on log S(t) is summed by cluster, which gives its standard error; the
+    log-log band of S at the quantile is then read off the curve (Woodruff 1952; Brookmeyer & Crowley 1982).
+    A side that the data do not reach is the largest time. None where the quantile is the very first event's time.
+    """
+    from scipy import stats
+
+    order = np.lexsort((~is_event, times))
+    x, event, w = times[order], is_event[order], weights[order]
+    groups = np.arange(x.size) if clusters is None else clusters[order]
+    steps, first, inverse = np.unique(x, return_index=True, return_inverse=True)
+    at_risk = np.cumsum(w[::-1])[::-1][first]
+    hazard = np.add.reduceat(np.where(event, w, 0.0), first) / at_risk
+    curve = np.asarray(np.cumprod(1.0 - hazard), dtype=np.float64)
+    last = int(np.searchsorted(-curve, -(1 - p) * (1 + _TIE)))
+    if not 0 < last < steps.size or not 0 < curve[last - 1] < 1:
+        return None
+    # The curve just before the quantile is the one whose level the data can place.
+    at = last - 1
+    spent = np.cumsum(hazard[: at + 1] / at_risk[: at + 1])
+    influence = w * spent[np.minimum(inverse, at)]
+    died = event & (inverse <= at)
+    influence[died] -= w[died] / at_risk[inverse[died]]
+    sums = np.bincount(groups, weights=influence)
+    count = int(np.unique(groups).size)
+    error = float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)))
+    bend = float(stats.norm.ppf((1 + confidence) / 2)) * error / abs(float(np.log(curve[at])))
+    low, high = ((1 - p) ** float(np.exp(side * bend)) for side in (-1, 1))
+    ends = [_first_at(steps, curve, level) for level in (low, high)]
+    top = float(x[-1])
+    method = own("Kaplan-Meier, linearised by cluster (Williams 1995), log-log")
+    first_end, last_end = (top if end is None else end for end in ends)
+    return between(first_end, last_end, confidence, method)
 
 
 def log_rank(times_a: ArrayLike, is_event_a: ArrayLike, times_b: ArrayLike, is_event_b: ArrayLike) -> Outcome:
