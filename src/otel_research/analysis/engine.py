@@ -120,7 +120,7 @@ def exact(column: str, parts: float) -> nw.Expr:
     Each term is rounded to a whole number of parts; sums of whole numbers are exact up to 2^53 (104 days in
     nanoseconds, 9 million USD in nano-dollars).
     """
-    return (nw.col(column) * nw.col("weight").fill_null(1.0) * parts).round().sum() / parts
+    return (nw.col(column) * nw.col("weight").fill_null(1.0) * parts).round().sum() * (1 / parts)
 
 
 def count(flag: str) -> nw.Expr:

@@ -172,8 +172,8 @@ def _call_spec() -> dict[str, nw.Expr]:
         "unknown": (~has_input & ~has_output).cast(nw.Int64).sum(),
         "timed_input": nw.when(timed).then(nw.col("input_tokens") * weight).sum(),
         "timed_output": nw.when(timed).then(nw.col("output_tokens") * weight).sum(),
-        "input_ms": nw.when(has_input).then(ns).sum() / 1e6,
-        "output_ms": nw.when(has_output).then(ns).sum() / 1e6,
+        "input_ms": nw.when(has_input).then(ns).sum() * 1e-6,
+        "output_ms": nw.when(has_output).then(ns).sum() * 1e-6,
     }
 
 
