@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +31,9 @@ def spark() -> Iterator[Any]:
     """A session of Sail, which speaks Spark Connect."""
     from pysail.spark import SparkConnectServer
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
+        # A worker of a parallel run has a main module without a file, which pyspark takes for its own doctests.
+        patched.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
         warnings.simplefilter("ignore")
         from pyspark.sql import SparkSession
 
