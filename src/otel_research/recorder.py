@@ -25,6 +25,9 @@ from otel_research.settings import Settings, absolute, settings_from
 from otel_research.store.base import Store
 from otel_research.store.library import Library
 
+CLOSING_SECONDS = 2.0
+"""How long the end of a program waits for a store elsewhere to take what is left."""
+
 _logger = logging.getLogger("otel_research")
 
 
@@ -213,8 +216,8 @@ class Recorder:
 
         try:
             lifecycle.stop_all(self)
-            # One attempt: a store that is away now gets the rest from whoever opens the experiment next.
-            self.flush(timeout=0.0)
+            # Not long: a store that is away now gets the rest from whoever opens the experiment next.
+            self.flush(timeout=CLOSING_SECONDS)
         finally:
             # Also when the store fails: the host gets its sampler back.
             self.is_closed = True

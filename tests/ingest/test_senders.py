@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -213,10 +214,10 @@ def rotel(tmp_path: Path) -> Iterator[Callable[..., str]]:
         }
         command = [str(Path(str(spec.origin)).parent / "rotel-agent"), "start", "--exporter", "otlp"]
         command += [part for option in options.items() for part in option]
+        # Its binary is linked to Python's shared library, which no loader finds outside the usual folders.
+        environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
         with (tmp_path / "rotel.log").open("wb") as log:
-            agents.append(
-                subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
-            )
+            agents.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path, env=environment))
         wait_for_port(http)
         return f"http://127.0.0.1:{http}"
 
