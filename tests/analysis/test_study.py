@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from trial_runs import experiment
 
+import otel_research as otr
 from otel_research.analysis.stats import meta
 from otel_research.analysis.study import Study, study
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -113,3 +114,9 @@ def test_round_trip():
     found = study(runs(3))
     assert Study.from_json(found.to_json()) == found
     assert all(f"| run{i} |" in found.to_markdown() for i in range(3))
+
+
+def test_pairs_of_numbers_are_refused_by_name() -> None:
+    """A pair of something else than experiments is wrong input, said in words."""
+    with pytest.raises(otr.ConfigurationError, match="A study takes experiments"):
+        otr.study([([1.0, 2.0], [2.0, 3.0]), ([1.0, 2.0], [2.0, 3.0])])

@@ -332,7 +332,7 @@ def _pairs(
     """Label, baseline and candidate of every experiment, and what the two are called."""
     if len(experiments) < 2:
         raise NotEnoughData(f"A study needs at least 2 experiments; {len(experiments)} was given.")
-    if all(isinstance(each, (tuple, list)) and len(each) == 2 for each in experiments):
+    if all(isinstance(each, (tuple, list)) and [*map(type, each)] == [Subject, Subject] for each in experiments):
         found = [(one.label, one, two) for one, two in experiments]
         return found, baseline or "baseline", candidate or "candidate"
     for each in experiments:
