@@ -187,10 +187,11 @@ class Recorder:
         self._caretaker.sync()
 
     def flush(self, timeout: float = 30.0) -> Flushed:
-        """Make durable and deliver what was captured; answers how much, never a bare True.
+        """Make durable and deliver what was captured by now; answers how much, never a bare True.
 
         `timeout` in seconds bounds the wait for a store that is fed from the journal.
         """
+        stored = self.ledger().stored
         self.sync()
         with self._lock:
             captures = list(self.captures.values())
@@ -198,7 +199,8 @@ class Recorder:
         undurable = sum(capture.undurable_ends for capture in captures)
         pending = self._caretaker.deliver_all(timeout) + undurable
         ledger = self.ledger()
-        return Flushed(kept=ledger.stored - pending, lost=ledger.lost_total, pending=pending)
+        # What ends meanwhile is neither synced nor delivered; what could not be made durable has left `stored`.
+        return Flushed(kept=min(stored, ledger.stored) - pending, lost=ledger.lost_total, pending=pending)
 
     def ledger(self) -> Ledger:
         """What became of every span in this process, all experiments together."""

@@ -122,9 +122,11 @@ def test_a_processor_without_source_is_only_suspected() -> None:
 def test_a_canary_that_is_lost_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command ends with 1 and says what became of the span."""
     from otel_research.capture.processor import ExperimentSpanProcessor
+    from otel_research.capture.registry import open_spans
 
     monkeypatch.setattr(ExperimentSpanProcessor, "on_end", lambda *_: None)
     result = run("doctor", "--json")
+    open_spans.clear()  # the one that never ends here is nobody else's
     told = json.loads(result.output)
     assert result.exit_code == 1
     assert told["ok"] is False

@@ -65,6 +65,8 @@ def run(tmp_path: Path) -> Run:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         quiet = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "NO_COLOR": "1"}
+        # No program here calls a model, and importing the clients is most of what starting one takes.
+        quiet["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "openai,anthropic"
         return subprocess.run(
             [str(word) for word in words],
             cwd=tmp_path,

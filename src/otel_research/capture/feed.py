@@ -51,7 +51,7 @@ class Courier:
             self._feeds[experiment_id].try_deliver(now=True, deadline=deadline)
 
     def deliver_all(self, timeout: float) -> int:
-        """The same for all, within `timeout` seconds; how many spans are still to be delivered."""
+        """The same for all, within `timeout` seconds; how many of the spans that ended before are still to be delivered."""
         deadline = time.monotonic() + timeout
         return sum(_delivered_by(feed, deadline) for feed in self._feeds.values())
 
@@ -87,10 +87,12 @@ def _bring_leftovers(library: Library) -> None:
 
 
 def _delivered_by(feed: Feed, deadline: float) -> int:
-    """Try until everything has arrived or the time is over; how much has not."""
-    while True:
-        is_done = feed.try_deliver(now=True, deadline=deadline)
-        pending = feed.pending()
-        if (is_done and not pending) or time.monotonic() > deadline:
-            return pending
+    """Try until everything that had ended has arrived or the time is over; how much has not.
+
+    What ends meanwhile does not count: a program that never pauses would never be flushed.
+    """
+    while not feed.try_deliver(now=True, deadline=deadline):
+        if time.monotonic() > deadline:
+            return feed.pending()
         time.sleep(_RETRY_SECONDS)
+    return 0

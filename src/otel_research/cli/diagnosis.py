@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "otel-research-doctor"
 CANARY = "canary"
+CANARY_SECONDS = 5.0
+"""How long the end of the canary is waited for: it has been said, and either it arrived or it never will."""
 LOW_DISK = 1 << 30
 _LIMITS = (
     ("max_span_attributes", "attributes of a span"),
@@ -78,13 +80,15 @@ def send_canary(used: Recorder) -> dict[str, Any]:
 
     text = "café \U0001f426"
     began = time.perf_counter()
-    with otr.experiment(NAME, tags=("otel-research:doctor",)) as experiment:
-        assert used.provider is not None
-        tracer = used.provider.get_tracer("otel_research.doctor")
-        with tracer.start_as_current_span(CANARY, attributes={"canary.text": text}) as span:
-            is_recording = span.is_recording()
-        crosses_threads = threads_carry()
+    assert used.provider is not None
+    experiment = otr.start_experiment(NAME, tags=("otel-research:doctor",))
     try:
+        with experiment.activate():
+            tracer = used.provider.get_tracer("otel_research.doctor")
+            with tracer.start_as_current_span(CANARY, attributes={"canary.text": text}) as span:
+                is_recording = span.is_recording()
+            crosses_threads = threads_carry()
+        otr.stop_experiment(experiment, timeout=CANARY_SECONDS)
         found = experiment.library.scan(experiment.id).filter(pl.col("name") == CANARY)
         rows = found.select("attributes", "dropped_attributes", "end_ns").collect().to_dicts()
         ledger = experiment.ledger().to_dict()

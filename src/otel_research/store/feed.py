@@ -77,27 +77,28 @@ class Feed:
         """Whether the experiment is over here and all of it has arrived."""
         return self._is_over and not self._backlog.exists
 
-    def deliver(self, *, is_over: bool = False, deadline: float | None = None) -> int:
-        """Bring over what the store lacks; how many rows that were. Raises the store's error.
+    def deliver(self, *, is_over: bool = False, deadline: float | None = None) -> bool:
+        """Bring over what the store lacks; whether all that was there at the call has arrived. Raises the store's error.
 
         `is_over`: nobody writes any more, so that what is open is interrupted. Behind the `deadline` no
         further part is begun, and another thread's delivery is not waited for.
         """
         if not self._lock.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic())):
-            return 0
+            return False
         try:
             if self._is_delivering:
-                return 0  # a signal handler in the middle of the delivery that goes on after it
+                return False  # a signal handler in the middle of the delivery that goes on after it
             self._is_delivering, self._deadline = True, deadline
             try:
                 with uninstrumented():
-                    return self._deliver(is_over=is_over)
+                    self._deliver(is_over=is_over)
+                return deadline is None or time.monotonic() <= deadline
             finally:
                 self._is_delivering = False
         finally:
             self._lock.release()
 
-    def _deliver(self, *, is_over: bool) -> int:
+    def _deliver(self, *, is_over: bool) -> None:
         self._is_over = is_over = is_over or self._is_over
         if self._mirror is not None and self._backlog.is_catalogue_waiting:
             self._mirror.deliver(self.experiment_id)
@@ -113,14 +114,13 @@ class Feed:
                 settle(self.experiment_id)
             self._backlog.finish()
             self._journal.release(self.experiment_id)
-        return sent
 
     def try_deliver(self, *, is_over: bool = False, now: bool = False, deadline: float | None = None) -> bool:
-        """`deliver`, where a store that failed is left alone for a while unless `now`; False where it failed or waits."""
+        """`deliver`, where a store that failed is left alone for a while unless `now`; False also where it failed or waits."""
         if not now and time.monotonic() < self._next_try:
             return self._failures == 0
         try:
-            self.deliver(is_over=is_over, deadline=deadline)
+            has_arrived = self.deliver(is_over=is_over, deadline=deadline)
         except Exception as error:
             self._failures += 1
             self._next_try = time.monotonic() + min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE)
@@ -128,7 +128,7 @@ class Feed:
             return False
         self._failures, self._has_logged = 0, False
         self._next_try = time.monotonic() + getattr(self._store, "delivery_seconds", 0.0)
-        return True
+        return has_arrived
 
     def _complain(self, error: Exception) -> None:
         if not self._has_logged:
