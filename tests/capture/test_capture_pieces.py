@@ -44,7 +44,8 @@ def test_sampler_processor_and_ids_on_a_provider_of_ones_own() -> None:
     assert json.loads(rows["attributes"][1])["kept"] == 1
     assert json.loads(rows["attributes"][1])["experiment.condition"] == "a"
     assert backend.get_finished_spans() == ()
-    assert recorder.ledger().is_balanced
+    ledger = recorder.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (2, 0, True)
 
 
 def test_the_sampler_alone_tags_what_is_exported() -> None:

@@ -67,7 +67,8 @@ def test_a_span_that_a_destructor_ends_is_captured(disk_host: Any) -> None:
         gc.collect()
     names = exp.spans().collect()["name"].to_list()
     assert (names.count("program"), names.count("held")) == (2000, 2000)
-    assert exp.ledger().is_balanced
+    ledger = exp.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (4000, 0, True)
 
 
 def test_an_experiment_can_be_stopped_by_a_signal_while_it_is_read(disk_host: Any) -> None:

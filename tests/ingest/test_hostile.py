@@ -87,7 +87,8 @@ def test_what_is_refused_harms_nothing(
     assert served.post(message(3).SerializeToString())[0] == 200
     assert served.stop() == 0
     assert sorted(found().spans().collect()["name"]) == ["work 1", "work 2", "work 3"]
-    assert found().ledger().is_balanced
+    ledger = found().ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (3, 0, True)
 
 
 def _call(served: Served, body: bytes, **options: Any) -> tuple[grpc.StatusCode, bytes]:

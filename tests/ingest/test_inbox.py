@@ -35,7 +35,8 @@ def test_a_store_that_is_fed(postgres_url: str, tmp_path: Path, wait_until: Wait
     assert count(elsewhere, ID) == 4
     record = elsewhere.get(ID)
     assert (record.state, record.ledger["received"], record.ledger["stored"]) == ("stopped", 4, 4)
-    assert Experiment(record, elsewhere).ledger().is_balanced
+    ledger = Experiment(record, elsewhere).ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (4, 0, True)
 
 
 def test_an_experiment_that_is_removed(library: Library, tmp_path: Path, wait_until: Wait) -> None:
@@ -59,7 +60,8 @@ def test_what_is_idle_is_put_away(library: Library, monkeypatch: pytest.MonkeyPa
     inbox.close()
     experiment = Experiment(library.get(ID), library)
     assert sorted(experiment.spans().collect()["name"]) == ["work 1", "work 2"]
-    assert experiment.ledger().is_balanced
+    ledger = experiment.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (2, 0, True)
 
 
 def test_too_many_experiments_wait(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,7 +149,8 @@ def test_a_pool_of_spawned_processes(owner: TracerProvider) -> None:
         ("work 1", "arm 1", trials[0], trials[0], "context"),
         ("work 2", "arm 2", trials[1], trials[1], "context"),
     ]
-    assert exp.ledger().is_balanced
+    ledger = exp.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (5, 0, True)
     assert len(exp.ledgers()) == 3
 
 
@@ -170,7 +171,8 @@ def test_joblib_with_loky(owner: TracerProvider) -> None:
     assert os.getpid() not in pids
     found = rows(exp.where({"scope": "worker"}), "name", "condition", "trial_id")
     assert sorted(found) == [(f"work {n}", "j", trial.id) for n in range(6)]
-    assert exp.ledger().is_balanced
+    ledger = exp.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (7, 0, True)
 
 
 def test_carried_to_threads_and_tasks() -> None:

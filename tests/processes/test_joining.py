@@ -134,7 +134,8 @@ def test_leaving_stops_nothing_for_the_others(owner: TracerProvider, run: Run) -
         ("owner", None, None, "process"),
     ]
     assert '"late"' in rows(exp, "attributes")[1][0]
-    assert exp.ledger().is_balanced
+    ledger = exp.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (4, 0, True)
 
 
 def test_what_ends_after_the_owners_stop_is_late(owner: TracerProvider, start: Start) -> None:
@@ -237,4 +238,5 @@ def test_an_array_without_a_coordinator(run: Run, store: str) -> None:
     assert (record.name, record.ended_by) == ("array", "user")
     exp = otr.handle.Experiment(record, library)  # type: ignore[attr-defined]
     assert rows(exp, "condition") == [(f"task {task}",) for task in range(3)]
-    assert exp.ledger().is_balanced
+    ledger = exp.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (3, 0, True)

@@ -207,7 +207,8 @@ def test_the_command_merges_folders_and_segments(tmp_path: Path, many: tuple[str
     assert [(entry["id"], entry["name"], entry["spans"], entry["new"]) for entry in told] == [
         (experiment_id, "many", 21 - 1, 20), (experiment_id, "many", 61, 41),
     ]  # fmt: skip
-    assert experiment(home, experiment_id).ledger().is_balanced
+    ledger = experiment(home, experiment_id).ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (61, 0, True)
 
 
 def test_what_cannot_be_merged(tmp_path: Path, many: tuple[str, list[Path]]) -> None:

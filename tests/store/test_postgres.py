@@ -171,7 +171,8 @@ def test_everything_of_an_experiment_is_in_the_database(store: PostgresStore, tm
     assert there.spans().collect().height == 5
     # How fast the hooks were is measured until the end, and told with the next delivery.
     assert {**there.ledger().to_dict(), "overhead": {}} == {**told, "overhead": {}}
-    assert there.ledger().is_balanced
+    ledger = there.ledger()
+    assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (5, 0, True)
     assert [record.id for record in elsewhere.find(tag="t")] == [exp.id]
     there.cleanup(keep_data=False, force=True)
     assert Library(store).find(include_hidden=True) == []

@@ -291,7 +291,8 @@ def test_stopped_for_a_while_under_load(own_server: PostgresServer) -> None:
         total = sum(made)
         assert recorder.flush(timeout=120) == otr.Flushed(kept=total, lost=0, pending=0)
         otr.stop_experiment(exp)
-        assert exp.ledger().is_balanced
+        ledger = exp.ledger()
+        assert (ledger.stored, ledger.lost_total, ledger.is_balanced) == (total, 0, True)
     print(f"{total} spans, the database away for {AWAY_SECONDS:g} s, the slowest span {max(slowest) * 1000:.0f} ms")
     assert names_of(PostgresStore(url), exp.id) == {f"thread {number}": count for number, count in enumerate(made)}
     assert max(slowest) < 5, "a span waited for the database"
