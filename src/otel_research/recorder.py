@@ -192,11 +192,11 @@ class Recorder:
         `timeout` in seconds bounds the wait for a store that is fed from the journal.
         """
         stored = self.ledger().stored
-        self.sync()
         with self._lock:
-            captures = list(self.captures.values())
+            framed = [(capture, capture.framed_ends) for capture in self.captures.values()]
+        self.sync()
         # What the disk refuses to make durable nobody can vouch for.
-        undurable = sum(capture.undurable_ends for capture in captures)
+        undurable = sum(max(0, ends - capture.durable_ends) for capture, ends in framed)
         pending = self._caretaker.deliver_all(timeout) + undurable
         ledger = self.ledger()
         # What ends meanwhile is neither synced nor delivered; what could not be made durable has left `stored`.

@@ -26,11 +26,11 @@ class Selection:
 
     def spans(self, flatten: bool = False) -> pl.LazyFrame:
         """The rows that pass."""
-        from otel_research.analysis.subject import condition
+        from otel_research.spans.where import predicate
 
         rows = self.experiment.spans(flatten=flatten)
         for one in self.conditions:
-            rows = rows.filter(condition(one, rows))
+            rows = rows.filter(predicate(one, rows))
         return rows
 
     def trials(self) -> pl.LazyFrame:

@@ -292,7 +292,7 @@ def test_groups_may_be_of_several_columns_and_of_missing_values() -> None:
     rows.call(20.0, condition=None, request_model="m")
     assert list(metrics_by(rows.subject(), "condition")) == ["a", None]
     assert list(metrics_by(rows.subject(), ["condition", "request_model"])) == [("a", "m"), (None, "m")]
-    with pytest.raises(ConfigurationError, match="does not exist"):
+    with pytest.raises(ConfigurationError, match="there is no column"):
         metrics_by(rows.subject(), "arm")
 
 

@@ -12,9 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from otel_research.analysis import dependence, measured
-from otel_research.analysis.subject import Subject, Where
+from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Tables, Unit, in_order, is_trial, tables
 from otel_research.errors import ConfigurationError, NotEnoughData
+from otel_research.spans.where import Where
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]

@@ -26,9 +26,10 @@ from otel_research.analysis.items import Items
 from otel_research.analysis.plan import ESTIMANDS, Plan, scaled
 from otel_research.analysis.result import Interval, Warn
 from otel_research.analysis.stats import corrections, posthoc, ratios
-from otel_research.analysis.subject import Subject, Where
+from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Unit
 from otel_research.errors import ConfigurationError, NotEnoughData, ResearchError
+from otel_research.spans.where import Where
 
 __all__ = ["Comparison", "compare"]
 

@@ -23,9 +23,9 @@ from otel_research.analysis.plan import Plan
 from otel_research.analysis.result import Interval, Result
 from otel_research.analysis.stats import sequential
 from otel_research.analysis.stats.outcome import Outcome
-from otel_research.analysis.subject import Where
 from otel_research.analysis.units import Unit
 from otel_research.errors import ConfigurationError, NotEnoughData
+from otel_research.spans.where import Where
 
 METHOD = "interim/1"
 LOOK = "look"

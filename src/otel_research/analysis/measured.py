@@ -13,9 +13,10 @@ import numpy as np
 import polars as pl
 
 from otel_research.analysis.engine import Key
-from otel_research.analysis.subject import SCORE, Subject, Where, condition, included
+from otel_research.analysis.subject import SCORE, Subject, included
 from otel_research.analysis.units import Tables, is_trial
 from otel_research.spans import values
+from otel_research.spans.where import Where, predicate
 
 PREFIX = "measurement."
 RESERVED = frozenset({"duration_ms", "duration_us", "cost_usd", "model", "input_tokens", "output_tokens", "success"})
@@ -148,7 +149,7 @@ def _explain(path: str, value: Any, reasons: dict[str, str]) -> None:
 def _rows(subject: Subject, keys: tuple[str, ...], key: Key, where: Where | None) -> pl.LazyFrame:
     rows = included(subject)
     if where is not None:
-        rows = rows.filter(condition(where, subject.spans))
+        rows = rows.filter(predicate(where, subject.spans))
     return rows.filter([pl.col(k).eq_missing(pl.lit(v)) for k, v in zip(keys, key, strict=True)]) if keys else rows
 
 

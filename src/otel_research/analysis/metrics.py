@@ -20,9 +20,10 @@ from otel_research.analysis.engine import Key
 from otel_research.analysis.engines.chosen import engine_of
 from otel_research.analysis.measured import MetricCalculator
 from otel_research.analysis.result import Interval, Result, Row
-from otel_research.analysis.subject import Subject, Where
+from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Tables, Unit, tables
 from otel_research.errors import ConfigurationError
+from otel_research.spans.where import Where
 
 METHOD = "calculate_metrics/1"
 SECTIONS = ("latency", "ttft", "cost", "reliability", "tokens", "custom")

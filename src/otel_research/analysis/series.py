@@ -19,9 +19,10 @@ from otel_research.analysis.engines.chosen import engine_of
 from otel_research.analysis.sections import n_required
 from otel_research.analysis.stats import corrections
 from otel_research.analysis.stats.series import change_points
-from otel_research.analysis.subject import Subject, Where, check_columns
+from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Tables, Unit, tables
 from otel_research.errors import ConfigurationError, NotEnoughData
+from otel_research.spans.where import Where, check_columns
 
 COLUMNS = ("window", "count", "mean", "min", "max", "p50", "p95", "p99", "anomaly", "expected", "reason", "step")
 METRICS = ("latency", "ttft", "cost", "tokens", "error_rate", "throughput")

@@ -16,8 +16,7 @@ import polars as pl
 from otel_research.errors import ConfigurationError
 from otel_research.experiments import ExperimentRecord
 from otel_research.spans import schema
-
-Where = pl.Expr | Mapping[str, Any]
+from otel_research.spans.where import Where, predicate
 
 EXCLUSION = "exclusion"
 """Kind of the annotation that takes trials out of every number:
@@ -44,7 +43,7 @@ class Subject:
         """The same subject with only the rows that pass."""
         if where is None:
             return self
-        rows = self.spans.filter(condition(where, self.spans))
+        rows = self.spans.filter(predicate(where, self.spans))
         return Subject(rows, self.record, self.label, self.ledger, self.annotations)
 
 
@@ -76,32 +75,6 @@ def conform(frame: pl.LazyFrame | pl.DataFrame) -> pl.LazyFrame:
     return lazy.with_columns(columns) if columns else lazy
 
 
-def condition(where: Where, frame: pl.LazyFrame) -> pl.Expr:
-    """`where` as an expression; a mapping means that every column equals its value (None: is null)."""
-    if isinstance(where, pl.Expr):
-        return where
-    if not isinstance(where, Mapping):
-        raise ConfigurationError(
-            f"where={where!r} is a {type(where).__name__}; pass a Polars expression or a mapping such as "
-            '{"condition": "treatment"}.'
-        )
-    known = frame.collect_schema().names()
-    for name in where:
-        if name not in known:
-            raise ConfigurationError(f"where names the column {name!r}, which does not exist. {_near(name, known)}")
-    parts = [pl.col(name).is_in(list(v)) if isinstance(v, (list, tuple, set)) else pl.col(name).eq_missing(pl.lit(v))
-             for name, v in where.items()]  # fmt: skip
-    return pl.all_horizontal(parts) if parts else pl.lit(True)
-
-
-def check_columns(names: list[str], frame: pl.LazyFrame, what: str) -> None:
-    """Refuse a column that does not exist, naming the nearest one."""
-    known = frame.collect_schema().names()
-    for name in names:
-        if name not in known:
-            raise ConfigurationError(f"{what} names the column {name!r}, which does not exist. {_near(name, known)}")
-
-
 def included(subject: Subject) -> pl.LazyFrame:
     """The rows without the ones that exclusion notes take out of the numbers; the data stay.
 
@@ -113,7 +86,7 @@ def included(subject: Subject) -> pl.LazyFrame:
     for note in exclusions(subject.annotations):
         ids += trial_ids(note)
         if isinstance(note.get("where"), Mapping):
-            hit = condition(note["where"], subject.spans)
+            hit = predicate(note["where"], subject.spans)
             taken = subject.spans.filter(hit & (pl.col("role") == "trial")).select("trial_id")
             rows = rows.filter(~hit.fill_null(value=False)).join(taken, on="trial_id", how="anti")
     return rows.filter(~pl.col("trial_id").is_in(sorted(set(ids))).fill_null(value=False)) if ids else rows
@@ -145,10 +118,3 @@ def _cast(name: str, have: pl.DataType, want: pl.DataType) -> pl.Expr:
             f"frame.with_columns(pl.col({name!r}).cast(pl.{want}))."
         )
     return pl.col(name).cast(want)
-
-
-def _near(name: str, known: list[str]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=1)
-    return f"Did you mean {near[0]!r}?" if near else f"The columns are {', '.join(known)}."

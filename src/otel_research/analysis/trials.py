@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from otel_research.analysis.subject import Subject, condition, conform, exclusions, trial_ids
+from otel_research.analysis.subject import Subject, conform, exclusions, trial_ids
 from otel_research.analysis.units import is_trial
 from otel_research.semconv.scores import listed
+from otel_research.spans.where import predicate
 
 COLUMNS = (
     "trial_id", "condition", "item_id", "repetition", "session_id", "factors", "start_ns", "latency_ms", "outcome",
@@ -111,7 +112,7 @@ def _excluded_because(annotations: tuple[dict[str, Any], ...], spans: pl.LazyFra
     for note in exclusions(annotations):
         applies = pl.col("trial_id").is_in(trial_ids(note))
         if isinstance(note.get("where"), Mapping):
-            applies = applies | condition(note["where"], spans)
+            applies = applies | predicate(note["where"], spans)
         why = pl.lit(str(note.get("reason") or "excluded without a reason"))
         reasons = pl.when(applies.fill_null(value=False) & reasons.is_null()).then(why).otherwise(reasons)
     return reasons

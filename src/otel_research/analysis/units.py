@@ -18,8 +18,9 @@ import polars as pl
 
 from otel_research.analysis.engine import Frame
 from otel_research.analysis.engines.chosen import Engine
-from otel_research.analysis.subject import Subject, Where, check_columns, condition, included
+from otel_research.analysis.subject import Subject, included
 from otel_research.errors import ConfigurationError
+from otel_research.spans.where import Where, check_columns, predicate
 
 Unit = str | pl.Expr
 
@@ -115,7 +116,7 @@ def _narrow(subject: Subject, unit: Unit, keys: tuple[str, ...], where: Where | 
     """The one pass: only the columns that some metric needs, with their flags."""
     frame = included(subject)
     if where is not None:
-        frame = frame.filter(condition(where, subject.spans))
+        frame = frame.filter(predicate(where, subject.spans))
     interrupted = pl.col("status").eq_missing(pl.lit("interrupted"))
     failed = (pl.col("status").eq_missing(pl.lit("error")) | pl.col("error_type").is_not_null()) & ~interrupted
     length = pl.col("duration_ms").fill_nan(None)
@@ -173,7 +174,7 @@ def is_trial() -> pl.Expr:
 def _trial_tables(rows: pl.DataFrame, subject: Subject, by: tuple[str, ...], where: Where | None) -> Tables:
     trials = rows.filter(is_trial())
     if where is not None:
-        kept = subject.spans.filter(condition(where, subject.spans) & is_trial()).select(_TRIAL).collect()
+        kept = subject.spans.filter(predicate(where, subject.spans) & is_trial()).select(_TRIAL).collect()
         trials = trials.join(kept, on=_TRIAL, how="semi", nulls_equal=True)
     calls = rows.filter(pl.col("is_call") & pl.col("aside").is_null()).with_columns(calls=pl.lit(1))
     # A call belongs to its trial's group, whatever its own row says.

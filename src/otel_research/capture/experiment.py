@@ -286,12 +286,8 @@ class ExperimentCapture:
         return len(self._open_keys())
 
     @property
-    def undurable_ends(self) -> int:
-        """Ends in frames that a power cut may take."""
-        return self._framed_ends - self.durable_ends
-
-    @property
-    def _framed_ends(self) -> int:
+    def framed_ends(self) -> int:
+        """Ends in frames; of those beyond `durable_ends` a power cut may take some."""
         return self.room.appended(END) - self.tally["lost:removed"]
 
     @property
@@ -308,7 +304,7 @@ class ExperimentCapture:
         tally = self.tally
         lost = tally.under("lost")
         late = tally["late"]
-        filtered, sampled_out, stored = tally["filtered"], tally["sampled_out"], self._framed_ends
+        filtered, sampled_out, stored = tally["filtered"], tally["sampled_out"], self.framed_ends
         unfinished = self.open_count
         return Ledger(
             started=self.room.appended(START) + tally["started_silently"] + tally["inherited"] + self.unjournaled,
@@ -330,7 +326,7 @@ class ExperimentCapture:
             **self.ledger().to_dict(),
             "writer": self.log.writer.name,
             "is_final": self.is_stopped,
-            "framed_ends": self._framed_ends,
+            "framed_ends": self.framed_ends,
             "unseen_starts": sum(map(self._is_unseen, self._open_keys())),
             "unseen_ends": tally["unseen_ends"],
             "unwritten": tally.under("unwritten"),
@@ -365,7 +361,7 @@ class ExperimentCapture:
     def sync(self) -> None:
         """Make what was captured survive a power cut; a failure is counted and told."""
         self.leave_removed()
-        ends, errors = self._framed_ends, self.tally["error:fsync"]
+        ends, errors = self.framed_ends, self.tally["error:fsync"]
         for log in (self.log, self.room.spilled):
             try:
                 if log is not None and log.is_dirty:

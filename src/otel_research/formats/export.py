@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from otel_research.errors import ConfigurationError
 from otel_research.formats import csv, jsonl, parquet
 from otel_research.formats.output import compressed, replacing
-from otel_research.formats.table import LEADING, Transformer, Where, predicate, prepare, suggest
+from otel_research.formats.table import LEADING, Transformer, prepare
+from otel_research.spans.where import Where, predicate, suggest
 
 if TYPE_CHECKING:
     import polars as pl

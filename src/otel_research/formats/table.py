@@ -6,7 +6,6 @@ nothing and never leaves a half-written file.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import polars as pl
 from otel_research.errors import ConfigurationError
 from otel_research.formats import flat
 from otel_research.spans import schema
+from otel_research.spans.where import Where, check_expression, predicate, suggest
 
 LEADING = (
     "timestamp",
@@ -33,7 +33,6 @@ LEADING = (
 
 Row = dict[str, Any]
 Transformer = pl.Expr | Callable[[Row], Any]
-Where = pl.Expr | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,42 +84,6 @@ def with_leading(frame: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def predicate(where: Where, frame: pl.LazyFrame) -> pl.Expr:
-    """The filter as one expression. A mapping means: equal, one of (a list), or missing (None)."""
-    if isinstance(where, pl.Expr):
-        _check_expression("where", where, frame)
-        return where
-    if not isinstance(where, Mapping):
-        raise ConfigurationError(
-            f"where is a Polars expression or a mapping of column to value, got {type(where).__name__}. "
-            'Examples: where={"condition": "a"}, where=pl.col("is_call").'
-        )
-    known = frame.collect_schema().names()
-    tests = []
-    for name, value in where.items():
-        if name not in known:
-            raise ConfigurationError(f"where: there is no column {name!r}.{suggest(name, known)}")
-        tests.append(_test(pl.col(name), value))
-    return pl.all_horizontal(tests) if tests else pl.lit(True)
-
-
-def _test(column: pl.Expr, value: object) -> pl.Expr:
-    if value is None:
-        return column.is_null()
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return column.is_in(list(value))
-    return column.eq(value)
-
-
-def suggest(name: str, known: Iterable[str]) -> str:
-    """A "did you mean" for a name, or the first few that exist."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    if close:
-        return f" Did you mean {' or '.join(map(repr, close))}?"
-    return f" Known: {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}."
-
-
 def _checked_columns(columns: Sequence[str]) -> tuple[str, ...]:
     if isinstance(columns, str):
         columns = [columns]
@@ -157,19 +120,8 @@ def _with_expressions(frame: pl.LazyFrame, expressions: Mapping[str, pl.Expr]) -
         keys = {key: name for key in kinds for name in (key, flat.PREFIX + key) if name in unknown}
         frame = flat.with_attributes(frame, keys, kinds)
     for name, made in expressions.items():
-        _check_expression(f"the transformer of {name!r}", made, frame)
+        check_expression(f"the transformer of {name!r}", made, frame)
     return frame.with_columns(**expressions)
-
-
-def _check_expression(what: str, expression: pl.Expr, frame: pl.LazyFrame) -> None:
-    try:
-        frame.select(expression).collect_schema()
-    except pl.exceptions.ColumnNotFoundError as error:
-        known = frame.collect_schema().names()
-        missing = next((root for root in expression.meta.root_names() if root not in known), "?")
-        raise ConfigurationError(f"{what}: there is no column {missing!r}.{suggest(missing, known)}") from error
-    except pl.exceptions.PolarsError as error:
-        raise ConfigurationError(f"{what} is not an expression over the columns of spans(): {error}") from error
 
 
 def _attributes(frame: pl.LazyFrame, chosen: Iterable[str], known: list[str]) -> list[str]:
