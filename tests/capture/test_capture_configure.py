@@ -120,6 +120,25 @@ def test_a_proxy_around_an_sdk_provider_is_unwrapped() -> None:
         assert recorder.provider is inner
 
 
+class Replacing(TracerProvider):
+    """As Phoenix's: a processor that is added takes the place of the one that it was set up with."""
+
+    def add_span_processor(self, span_processor: SpanProcessor, replaces: bool = True) -> None:
+        if replaces:
+            self._active_span_processor._span_processors = ()
+        super().add_span_processor(span_processor)
+
+
+def test_a_provider_that_replaces_its_exporter_keeps_it() -> None:
+    """Phoenix's own exporter goes on receiving, also beside a `forward=` of ours."""
+    theirs, ours = InMemorySpanExporter(), InMemorySpanExporter()
+    provider = Replacing(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(theirs), replaces=False)
+    with recording(provider=provider, forward=SimpleSpanProcessor(ours)), otr.experiment("beside") as exp:
+        provider.get_tracer("app").start_span("s").end()
+    assert [len(exp.spans().collect()), len(theirs.get_finished_spans()), len(ours.get_finished_spans())] == [1, 1, 1]
+
+
 def test_configure_again_with_the_same_arguments_is_a_no_op(tmp_path: Path) -> None:
     """The same call gives the same recorder and hangs nothing on the provider a second time."""
     provider, exporter = TracerProvider(shutdown_on_exit=False), InMemorySpanExporter()

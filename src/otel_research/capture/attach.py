@@ -97,8 +97,13 @@ def _our_processor(provider: TracerProvider, recorder: Flushable) -> ExperimentS
         if isinstance(found, ExperimentSpanProcessor):
             return found
     made = ExperimentSpanProcessor(recorder)
-    provider.add_span_processor(made)
+    _add(provider, made)
     return made
+
+
+def _add(provider: TracerProvider, processor: SpanProcessor) -> None:
+    """By the SDK's own method: Phoenix's provider has one that takes its exporter off when another processor comes."""
+    TracerProvider.add_span_processor(provider, processor)
 
 
 def _our_forwarding(provider: TracerProvider) -> Forwarding:
@@ -106,7 +111,7 @@ def _our_forwarding(provider: TracerProvider) -> Forwarding:
         if isinstance(found, Forwarding):
             return found
     made = Forwarding()
-    provider.add_span_processor(made)
+    _add(provider, made)
     return made
 
 
