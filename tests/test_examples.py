@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,12 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 def test_there_are_examples() -> None:
     """The folder is not empty, so the test below tests something."""
     assert EXAMPLES
+
+
+def test_the_page_of_examples_names_each_of_them() -> None:
+    """`docs/examples.md` has one row per example, and no row without one."""
+    page = (Path(__file__).parents[1] / "docs/examples.md").read_text()
+    assert sorted(re.findall(r"^\| `(\w+\.py)`", page, re.MULTILINE)) == [path.name for path in EXAMPLES]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
