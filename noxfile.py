@@ -103,9 +103,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0])
 def docs(session: nox.Session) -> None:
-    """The documentation, built strictly: a broken link is an error."""
-    session.install("zensical>=0.0.40")
+    """The documentation, built strictly: a broken link is an error; so is a public name without its reference."""
+    session.install(".", "zensical>=0.0.40", "mkdocstrings-python>=2", "mkdocs-click>=0.9")
     session.run("zensical", "build", "--strict", "--clean")
+    session.run("python", "-m", "tests.reference", "site")
 
 
 NEEDS_DEMO = (
