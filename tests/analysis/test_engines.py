@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_research import calculate_metrics, metrics_by, time_series
+from otel_research import calculate_metrics, compare, metrics_by, time_series
 from otel_research.analysis import engine, quantiles
 from otel_research.analysis.engines.chosen import engine_of
+from otel_research.analysis.engines.spark import connected
 from otel_research.analysis.result import Result
 from otel_research.analysis.series import METRICS
 from otel_research.errors import ConfigurationError
@@ -27,23 +28,28 @@ CLOSE = 1e-12
 
 
 @pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    """A session of Sail, which speaks Spark Connect."""
+def sail() -> Iterator[str]:
+    """The address of a Sail server, which speaks Spark Connect."""
     from pysail.spark import SparkConnectServer
 
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patched:
         # A worker of a parallel run has a main module without a file, which pyspark takes for its own doctests.
         patched.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
         warnings.simplefilter("ignore")
-        from pyspark.sql import SparkSession
-
         server = SparkConnectServer("127.0.0.1", 0)
         server.start(background=True)
-        address = server.listening_address
-        session = SparkSession.builder.remote(f"sc://{address[0]}:{address[1]}").getOrCreate()
-        yield session
-        session.stop()
+        host, port = server.listening_address[:2]
+        yield f"sc://{host}:{port}"
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def spark(sail: str) -> Iterator[Any]:
+    """A session of it: the one that its address means."""
+    session = connected(sail)
+    yield session
+    session.stop()
+    connected.cache_clear()
 
 
 @pytest.fixture(params=["duckdb", "spark"])
@@ -153,6 +159,69 @@ def test_every_series(other: Any, metric: str) -> None:
                 assert a == b or b == pytest.approx(a, rel=CLOSE), name
 
 
+DESIGNS: dict[str, dict[str, Any]] = {
+    "paired": {},
+    "clustered": {"paired": False},
+    "independent": {"drop": "item_id"},
+    "means": {"estimand": "mean", "equivalence": "5%", "drop": "item_id"},
+    "p90": {"estimand": "p90"},
+    "weights": {"is_weighted": True, "paired": False},
+    "timeouts": {"has_timeouts": True},
+}
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_every_comparison(other: Any, design: str) -> None:
+    """Every number of `compare`, whatever the design: quantiles to the bit, what sums enter up to rounding."""
+    options = dict(DESIGNS[design])
+    made = {name: options.pop(name) for name in ("is_weighted", "has_timeouts") if name in options}
+    spans = calls(1200, **made)
+    if dropped := options.pop("drop", None):
+        spans = spans.with_columns(pl.lit(None, pl.String).alias(dropped))
+    # Trace ids tell every call apart, so that nothing but items groups them.
+    arms = [spans.filter(condition=name) for name in "ab"]
+    polars, there = (compare(*arms, engine=engine, **options) for engine in (None, other))
+    assert {effect.design for effect in polars.effects.values()} <= {"paired", "clustered", "independent"}
+    assert len(polars.effects) == 5
+    assert "polars" not in there.method
+    left, right = (flat(result.to_dict()) for result in (polars, there))
+    assert left.keys() == right.keys()
+    for path, value in left.items():
+        if path.endswith((".method", ".methods")):
+            continue  # Which function computed it, and where.
+        if ".quantiles." in path and ".ci." not in path:
+            assert right[path] == value, path
+        elif isinstance(value, float):
+            assert right[path] == pytest.approx(value, rel=1e-9, abs=1e-12), path
+        else:
+            assert right[path] == value, path
+
+
+def test_a_comparison_asks_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a t test needs comes from the engine and not from the values here: an engine that is wrong is believed."""
+    from otel_research.analysis.engines.duckdb import DuckDB
+
+    spans = calls(900).with_columns(item_id=pl.lit(None, pl.String))
+    arms = [spans.filter(condition=name) for name in "ab"]
+    straight = compare(*arms, metrics="latency", estimand="mean")
+    take = DuckDB.take
+    monkeypatch.setattr(DuckDB, "take", lambda self, table: take(self, table.with_columns(pl.col("value") * 2)))
+    doubled = compare(*arms, metrics="latency", estimand="mean", engine="duckdb")
+    told, real = (result.effects["latency"] for result in (doubled, straight))
+    assert told.mean.difference == pytest.approx(2 * real.mean.difference)
+    assert told.quantiles["p95"].baseline == 2 * real.quantiles["p95"].baseline
+    assert told.test.statistic == pytest.approx(real.test.statistic)
+
+
+def flat(data: Any, path: str = "") -> dict[str, Any]:
+    """Every value of nested data by its path."""
+    if isinstance(data, dict):
+        return {key: value for name in data for key, value in flat(data[name], f"{path}.{name}").items()}
+    if isinstance(data, (list, tuple)):
+        return {key: value for at, part in enumerate(data) for key, value in flat(part, f"{path}[{at}]").items()}
+    return {path: data}
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -194,3 +263,13 @@ def test_an_engine_that_is_none() -> None:
     """An unknown engine is refused by name."""
     with pytest.raises(ConfigurationError, match="engine='dask' is not an engine"):
         calculate_metrics(calls(10), engine="dask")
+    with pytest.raises(ConfigurationError, match="engine='dask' is not an engine"):
+        compare([1.0, 2.0], [3.0, 4.0], engine="dask")
+
+
+def test_a_spark_server_by_its_address(sail: str, spark: Any) -> None:
+    """ "sc://HOST:PORT" is a Spark Connect server; an address that cannot be one is an error that says so."""
+    assert_same(calculate_metrics(calls(200)), calculate_metrics(calls(200), engine=sail))
+    for address in ("sc://127.0.0.1:1", "sc://", "sc://host:port"):
+        with pytest.raises(ConfigurationError, match="no Spark Connect server answers"):
+            calculate_metrics(calls(10), engine=address)

@@ -172,3 +172,27 @@ def test_an_empty_experiment_is_no_answer(tmp_path: Path, cli: Run) -> None:
     assert cli("validate", "empty", at=url).exit_code == 3
     assert cli("compare", "empty", "empty", at=url).exit_code == 3
     assert cli("series", "empty", at=url).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("metrics", "one", "--by", "condition"),
+        ("series", "one", "--window", "10s"),
+        ("compare", "one:slow", "one:fast", "--metric", "latency"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_another_engine_says_the_same(cli: Run, words: tuple[str, ...]) -> None:
+    """`--engine duckdb` computes there, as the method says, and prints the same numbers; an unknown one is refused."""
+    here, there = (cli(*words, "--json", *more) for more in ((), ("--engine", "duckdb")))
+    assert here.exit_code == there.exit_code == 0
+    if words[0] == "series":
+        left, right = json.loads(here.output), json.loads(there.output)
+        assert [row["count"] for row in left] == [row["count"] for row in right]
+    else:
+        assert "(duckdb " in there.output
+        assert "(duckdb " not in here.output
+    unknown = cli(*words, "--engine", "dask")
+    assert unknown.exit_code == 2
+    assert "engine='dask' is not an engine" in unknown.output

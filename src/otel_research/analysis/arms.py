@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from otel_research.analysis import dependence, measured
+from otel_research.analysis import dependence, measured, sufficient
+from otel_research.analysis.engines.chosen import Engine
 from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Tables, Unit, in_order, is_trial, tables
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -39,6 +40,8 @@ class Sample:
     is_censored: NDArray[np.bool_]
     level: str | None = dependence.ITEM
     """What `items` are: items, or the sessions, trials or traces that units lie in."""
+    engine: Engine | None = None
+    """Where sufficient statistics are computed; None is numpy."""
 
     @property
     def n(self) -> int:
@@ -72,6 +75,23 @@ class Sample:
         """Whether every unit counts the same."""
         return not self.n or bool(np.ptp(self.weights) == 0)
 
+    @cached_property
+    def told(self) -> sufficient.Sufficient | None:
+        """Sufficient statistics on the engine; None where numpy computes, as under unequal weights."""
+        if self.engine is None or not self.n or not self.is_even:
+            return None
+        return sufficient.Sufficient(self.engine.take(sufficient.table_of(self.values, self.items)))
+
+    def mean(self, *, log: bool = False) -> float:
+        """The weighted mean of the values (of their logarithms with `log`)."""
+        if self.told is not None:
+            return self.told.moments(log=log).mean
+        return float(np.average(np.log(self.values) if log else self.values, weights=self.weights))
+
+    def total(self) -> float:
+        """The sum of the values."""
+        return float(self.values.sum()) if self.told is None else self.told.total
+
     def having(self, items: Codes) -> Sample:
         """The same values with other item codes."""
         return replace(self, items=items, level=dependence.ITEM)
@@ -88,10 +108,10 @@ class Arm:
     """outcome -> value, item_id, start_ns, weight, is_censored."""
 
 
-def arm(side: Any, unit: Unit | None, where: Where | None, label: str) -> Arm:
-    """A subject or a sequence of numbers as an arm."""
+def arm(side: Any, unit: Unit | None, where: Where | None, label: str, engine: Engine | None = None) -> Arm:
+    """A subject or a sequence of numbers as an arm; a subject's statistics come from the engine."""
     if isinstance(side, Subject):
-        return _of_subject(side, unit or best_unit([side]), where)
+        return _of_subject(side, unit or best_unit([side]), where, engine)
     return Arm(label, None, None, {"value": _of_numbers(side, label)})
 
 
@@ -127,7 +147,7 @@ def samples(arms: Sequence[Arm], name: str) -> list[Sample]:
     frames = [arm.frames[name].filter(pl.col("value").is_not_null()) for arm in arms]
     codes, level = dependence.clusters(frames)
     found, at = [], 0
-    for frame in frames:
+    for arm, frame in zip(arms, frames, strict=True):
         part = None if codes is None else codes[at : at + frame.height]
         at += frame.height
         found.append(
@@ -138,6 +158,7 @@ def samples(arms: Sequence[Arm], name: str) -> list[Sample]:
                 frame["weight"].fill_null(1.0).to_numpy(),
                 frame["is_censored"].fill_null(value=False).to_numpy(),
                 level,
+                None if arm.table is None else arm.table.engine,
             )
         )
     return found
@@ -151,6 +172,8 @@ def total_tokens() -> pl.Expr:
 
 def item_means(sample: Sample, items: Codes, *, log: bool = False) -> Floats:
     """The mean of each of these items (of logarithms with `log`)."""
+    if sample.told is not None:
+        return sample.told.item_means(items, log=log)
     values = np.log(sample.values) if log else sample.values
     sums = np.bincount(sample.items, values, sample.per_item.size)  # type: ignore[arg-type]
     means: Floats = sums[items] / sample.per_item[items]
@@ -172,19 +195,19 @@ def only(sample: Sample, items: Codes) -> Sample:
     is_kept = np.zeros(sample.per_item.size, dtype=bool)
     is_kept[items] = True
     kept = is_kept[sample.items]
-    return Sample(
-        sample.values[kept],
-        sample.items[kept],
-        sample.order[kept],
-        sample.weights[kept],
-        sample.is_censored[kept],
-        sample.level,
+    return replace(
+        sample,
+        values=sample.values[kept],
+        items=sample.items[kept],
+        order=sample.order[kept],
+        weights=sample.weights[kept],
+        is_censored=sample.is_censored[kept],
     )
 
 
-def _of_subject(subject: Subject, unit: Unit, where: Where | None) -> Arm:
+def _of_subject(subject: Subject, unit: Unit, where: Where | None, engine: Engine | None) -> Arm:
     table = tables(subject, unit, (), where)
-    table = replace(table, units=in_order(table.units), rows=in_order(table.rows))
+    table = replace(table, units=in_order(table.units), rows=in_order(table.rows), engine=engine)
     units = table.units
     if table.reason:
         return Arm(subject.label, subject, table, {})

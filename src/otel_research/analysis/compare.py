@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import narwhals as nw
 import numpy as np
 import polars as pl
 
@@ -22,6 +23,8 @@ from otel_research.analysis import checks, declared, effect, fingerprint, items,
 from otel_research.analysis.arms import Arm, Sample
 from otel_research.analysis.comparison import Check, Comparison, Effect, Test
 from otel_research.analysis.declared import Margin
+from otel_research.analysis.engine import grouped
+from otel_research.analysis.engines.chosen import Engine, engine_of
 from otel_research.analysis.items import Items
 from otel_research.analysis.plan import ESTIMANDS, Plan, scaled
 from otel_research.analysis.result import Interval, Warn
@@ -50,6 +53,7 @@ class Options:
     seed: int
     unit: Unit | None
     where: Where | None
+    engine: Engine | None = None
 
 
 def compare(
@@ -65,6 +69,7 @@ def compare(
     seed: int = 0,
     unit: Unit | None = None,
     where: Where | None = None,
+    engine: Any = None,
 ) -> Comparison:
     """A candidate (or several) against a baseline: effect, interval, tests, verdict.
 
@@ -73,10 +78,13 @@ def compare(
     times: "geomean", "mean", "median", "p90", "p95", "p99"; other outcomes are compared on means.
     `paired` "auto" pairs on shared items. `equivalence` is a margin in the outcome's own unit, text
     such as "5%" of the baseline, or a mapping from outcome to one; declared margins count as well.
+    `engine` is where sums, moments and quantiles of experiments are computed: "polars" (default), "duckdb",
+    "spark" or a SparkSession; what needs the values themselves (rank tests, resampling, weights) stays here.
     Raises `ConfigurationError` for an unknown option, `NotEnoughData` where there is nothing to compare.
     """
     names = (metrics,) if isinstance(metrics, str) else None if metrics is None else tuple(metrics)
-    options = Options(names, estimand, paired, alpha, correction, equivalence, seed, unit, where)
+    on = engine_of(engine)
+    options = Options(names, estimand, paired, alpha, correction, equivalence, seed, unit, where, on)
     _check(options)
     others = list(candidate) if _is_several(candidate) else [candidate]
     arms = _arms(baseline, others, options)
@@ -119,7 +127,7 @@ class _Draft:
             unit=self.unit,
             n=sum(head.n),
             n_units=head.n_items or sum(head.n),
-            method=f"{METHOD} (polars {pl.__version__})",
+            method=f"{METHOD} ({self.options.engine.name if self.options.engine else f'polars {pl.__version__}'})",
             alpha=self.options.alpha,
             seed=self.options.seed,
             n_resamples=self.n_resamples,
@@ -312,14 +320,14 @@ def _cost_and_success(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
     if arm.table is None or "cost" not in arm.frames:
         raise NotEnoughData(f"{arm.label} has no cost")
     units = arm.table.units.filter(pl.col("cost_nano_usd").is_not_null())
+    # Whole nano-dollars: their sums are the same in any order, on any engine.
     frame = units.select(
-        "item_id",
-        cost=pl.col("cost_nano_usd") / 1e9,
-        success=(~pl.col("is_failed") & ~pl.col("is_interrupted")).cast(pl.Float64),
+        "item_id", cost="cost_nano_usd", success=(~pl.col("is_failed") & ~pl.col("is_interrupted")).cast(pl.Int64)
     )
     if not frame["item_id"].null_count():
-        frame = frame.group_by("item_id", maintain_order=True).agg(pl.col("cost", "success").sum())
-    return frame["cost"].to_numpy(), frame["success"].to_numpy()
+        sums = {name: nw.col(name).sum() for name in ("cost", "success")}
+        frame = grouped(arm.table.on_engine(frame), ["item_id"], sums).sort("item_id")
+    return frame["cost"].to_numpy() / 1e9, frame["success"].to_numpy().astype(np.float64)
 
 
 def _p99(latency: Effect | None) -> float | None:
@@ -332,7 +340,10 @@ def _arms(baseline: Any, others: list[Any], options: Options) -> list[Arm]:
         raise NotEnoughData("compare needs at least one candidate.")
     unit = options.unit or sides.best_unit([baseline, *others])
     names = ["baseline", *(["candidate"] if len(others) == 1 else [f"candidate {i + 1}" for i in range(len(others))])]
-    found = [sides.arm(side, unit, options.where, name) for side, name in zip([baseline, *others], names, strict=True)]
+    found = [
+        sides.arm(side, unit, options.where, name, options.engine)
+        for side, name in zip([baseline, *others], names, strict=True)
+    ]
     plain = [arm.subject is None for arm in found]
     if any(plain) and not all(plain):
         raise ConfigurationError("compare takes experiments or sequences of numbers, not one of each.")

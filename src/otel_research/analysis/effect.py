@@ -127,7 +127,7 @@ def as_test(name: str, outcome: Outcome | None, plan: Plan) -> Test:
 def effect_size(plan: Plan, a: Sample, b: Sample, found: Found, path: str) -> EffectSize:
     """Cohen's d, Hedges' g and Cliff's delta of the units, d_z of paired items; candidate minus baseline."""
     level = plan.level
-    d = found.get(f"{path}.effect_size.cohens_d", lambda: effects.cohens_d(b.values, a.values, level))
+    d = found.get(f"{path}.effect_size.cohens_d", lambda: _cohens_d(a, b, level))
     cliff = None
     if plan.is_ranked:
         cliff = found.get(f"{path}.effect_size.cliffs_delta", lambda: effects.cliffs_delta(b.values, a.values, level))
@@ -156,6 +156,13 @@ def effect_size(plan: Plan, a: Sample, b: Sample, found: Found, path: str) -> Ef
     )
 
 
+def _cohens_d(a: Sample, b: Sample, level: float) -> effects.Standardised:
+    if a.told is None or b.told is None:
+        return effects.cohens_d(b.values, a.values, level)
+    x, y = b.told.of_values, a.told.of_values
+    return effects.cohens_d_from_moments(x.mean, x.stdev, x.n, y.mean, y.stdev, y.n, confidence=level)
+
+
 def _main(
     plan: Plan, a: Sample, b: Sample, raw: Outcome | None, logs: Outcome | None, found: Found, path: str
 ) -> tuple[Change, float | None, Interval | None, Test]:
@@ -177,7 +184,7 @@ def _geomean(
         items = shared_items(a, b)
         base, cand = (math.exp(float(item_means(s, items, log=True).mean())) for s in (a, b))
     else:
-        base, cand = (math.exp(float(np.average(np.log(s.values), weights=s.weights))) for s in (a, b))
+        base, cand = (math.exp(s.mean(log=True)) for s in (a, b))
     name = {
         "paired": "paired t on logarithms",
         "clustered": "cluster-robust Welch t on logarithms",
@@ -204,7 +211,7 @@ def _mde(plan: Plan, a: Sample, raw: Outcome | None, logs: Outcome | None) -> fl
         return (
             None if logs is None or logs.se is None else 100 * math.expm1(power.detectable_effect(logs.se, plan.alpha))
         )
-    base = float(np.average(a.values, weights=a.weights))
+    base = a.mean()
     if raw is None or raw.se is None or not base or plan.estimand != "mean":
         return None
     return 100 * power.detectable_effect(raw.se, plan.alpha) / abs(base)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from otel_research.analysis.arms import Sample
 from otel_research.analysis.comparison import Test
 from otel_research.analysis.plan import Plan
@@ -17,7 +15,7 @@ from otel_research.errors import ConfigurationError, NotEnoughData
 def margin(plan: Plan, a: Sample) -> float:
     """The margin in the outcome's own unit; text such as "5%" is of the baseline's mean."""
     if isinstance(plan.margin, str):
-        return _share(plan.margin) * abs(float(np.average(a.values, weights=a.weights)))
+        return _share(plan.margin) * abs(a.mean())
     assert plan.margin is not None
     return float(plan.margin)
 

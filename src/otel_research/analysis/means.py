@@ -26,15 +26,16 @@ def t_test(plan: Plan, a: Sample, b: Sample, *, log: bool = False) -> Outcome:
     if not (a.is_even and b.is_even):
         return _weighted_welch(plan, x, b, y, a)
     if plan.design == "clustered":
-        return clusters.clustered_welch(x, b.items, y, a.items, confidence=plan.level)  # type: ignore[arg-type]
-    return constant.independent(x, y, plan.level) or tests.welch(x, y, confidence=plan.level)
+        one, two = (_clustered_mean(values, sample, log=log) for values, sample in ((x, b), (y, a)))
+        return clusters.welch_of_means(one, two, confidence=plan.level)
+    return constant.independent(x, y, plan.level) or _welch(plan, x, b, y, a, log=log)
 
 
 def average(sample: Sample, plan: Plan, other: Sample) -> float:
     """The arm's mean in this design: of item means where it is paired."""
     if plan.design == "paired":
         return math.fsum(item_means(sample, shared_items(sample, other))) / shared_items(sample, other).size
-    return float(np.average(sample.values, weights=sample.weights))
+    return sample.mean()
 
 
 def mean_change(plan: Plan, a: Sample, b: Sample, raw: Outcome | None, found: Found, path: str) -> Change:
@@ -61,7 +62,11 @@ def _relative(plan: Plan, a: Sample, b: Sample) -> Estimate:
         items = shared_items(a, b)
         return ratios.paired_relative_change(item_means(b, items), item_means(a, items), plan.level)
     if plan.design == "independent" and a.is_even and b.is_even:
-        return ratios.relative_change(b.values, a.values, plan.level)
+        one, two = b.told, a.told
+        if one is None or two is None:
+            return ratios.relative_change(b.values, a.values, plan.level)
+        x, y = one.of_values, two.of_values
+        return ratios.relative_change_from_moments(x.mean, x.variance, x.n, y.mean, y.variance, y.n, plan.level)
     parts = []
     for sample in (b, a):
         middle, error, _ = _arm_mean(sample.values, sample, is_clustered=plan.design == "clustered")
@@ -72,11 +77,27 @@ def _relative(plan: Plan, a: Sample, b: Sample) -> Estimate:
 def _arm_mean(values: Floats, sample: Sample, *, is_clustered: bool) -> tuple[float, float, float]:
     """Mean, standard error and degrees of freedom of one arm, by its weights or its clusters."""
     if is_clustered and sample.is_even:
-        own = clusters.clustered_mean(values, sample.items)  # type: ignore[arg-type]
+        own = _clustered_mean(values, sample, log=False)
         return own.mean, own.se_cr2, own.df_cr2
     codes = np.searchsorted(sample.distinct, sample.items) if is_clustered and sample.items is not None else None
     error, df = mean_error(Weighted(values, sample.weights, codes, sample.is_censored))
     return float(np.average(values, weights=sample.weights)), error, df
+
+
+def _clustered_mean(values: Floats, sample: Sample, *, log: bool) -> clusters.ClusteredMean:
+    """The mean of one arm with its cluster-robust error, from sums by cluster where an engine told them."""
+    if sample.told is None:
+        return clusters.clustered_mean(values, sample.items)  # type: ignore[arg-type]
+    sums = sample.told.by_item
+    total = sums.log if log else sums.value
+    return clusters.mean_of_sums(sums.count, total, sample.told.moments(log=log).stdev)
+
+
+def _welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample, *, log: bool) -> Outcome:
+    if b.told is None or a.told is None:
+        return tests.welch(x, y, confidence=plan.level)
+    one, two = b.told.moments(log=log), a.told.moments(log=log)
+    return tests.welch_from_moments(one.mean, one.stdev, one.n, two.mean, two.stdev, two.n, confidence=plan.level)
 
 
 def _weighted_welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample) -> Outcome:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
 
 from otel_research.analysis import engine
 from otel_research.analysis.engine import Key
@@ -59,6 +61,12 @@ def linear(frame: Frame, keys: Sequence[str], column: str, probs: Mapping[str, f
     wanted = {key: _ranks(n, probs.values()) for key, n in total.items()}
     found = _statistics(where, cells, wanted)
     return {key: {name: _between(found[key], (n - 1) * p) for name, p in probs.items()} for key, n in total.items()}
+
+
+def at(ordered: NDArray[np.float64], p: float) -> float:
+    """The same quantile of values that are here, in their order."""
+    place = (ordered.size - 1) * p
+    return _between({rank: float(ordered[rank]) for rank in (math.floor(place), math.ceil(place))}, place)
 
 
 def _ranks(n: int, probs: Iterable[float]) -> set[int]:

@@ -78,7 +78,7 @@ def margin(plan: Plan, base: float) -> float:
 def _difference(plan: Plan, a: Sample, b: Sample, found: Found, path: str) -> tuple[Estimate | None, Test]:
     """The difference of rates with its interval, and its test."""
     if plan.design == "independent":
-        k, m = int(a.values.sum()), int(b.values.sum())
+        k, m = int(a.total()), int(b.total())
         estimate = proportions.newcombe(m, b.n, k, a.n, plan.level)
         outcome = proportions.fisher(m, b.n, k, a.n)
         return estimate, _test("Fisher exact", outcome.method, outcome.p_value, plan)
@@ -141,7 +141,7 @@ def _standard_error(a: Sample, b: Sample) -> float:
     """Of a difference of rates, from Laplace-smoothed rates: never 0."""
     parts = []
     for sample in (a, b):
-        share = (float(sample.values.sum()) + 1) / (sample.n + 2)
+        share = (sample.total() + 1) / (sample.n + 2)
         parts.append(share * (1 - share) / sample.n)
     return math.sqrt(sum(parts))
 

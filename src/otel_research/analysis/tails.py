@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from otel_research.analysis import quantiles
 from otel_research.analysis.arms import Floats, Sample
 from otel_research.analysis.comparison import Change, Test
 from otel_research.analysis.engine import QUANTILES
@@ -42,7 +43,9 @@ def point(sample: Sample, p: float) -> float | None:
     if not sample.is_even:
         order = sample.by_value
         return weighted.quantiles(sample.values[order], sample.weights[order], [p])[0]
-    return float(np.quantile(sample.values, p))
+    if sample.told is not None:
+        return sample.told.quantile(p)
+    return quantiles.at(sample.values[sample.by_value], p)
 
 
 def joint_draws(a: Sample, b: Sample, p: float, seed: int, *, is_clustered: bool) -> tuple[Floats, Floats]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from otel_research.cli.options import json_option, print_json, side_of, store_option
+from otel_research.cli.options import engine_option, json_option, print_json, side_of, store_option
 
 
 @click.command("compare")
@@ -21,6 +21,7 @@ from otel_research.cli.options import json_option, print_json, side_of, store_op
 @click.option("--equivalence", metavar="MARGIN", default=None, help='Margin in the own unit, or a share: "5%".')
 @click.option("--seed", default=0, show_default=True, type=int)
 @click.option("--methods", is_flag=True, help="Print the methods paragraph too.")
+@engine_option
 @store_option
 @json_option
 @click.pass_context
@@ -37,6 +38,7 @@ def command(
     equivalence: str | None,
     seed: int,
     methods: bool,
+    engine: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
@@ -59,6 +61,7 @@ def command(
         correction=correction,
         equivalence=_margin(equivalence),
         seed=seed,
+        engine=engine,
     )
     if as_json:
         print_json(result.to_dict())

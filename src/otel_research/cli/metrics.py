@@ -8,6 +8,7 @@ import click
 
 from otel_research.cli.options import (
     described,
+    engine_option,
     experiment_of,
     json_option,
     print_json,
@@ -22,10 +23,17 @@ from otel_research.cli.options import (
 @click.option("--unit", default="call", show_default=True, help="call, trial, session or span.")
 @click.option("--by", multiple=True, metavar="COLUMN", help="One block per value, for example --by condition.")
 @where_option
+@engine_option
 @store_option
 @json_option
 def command(
-    experiment: str, unit: str, by: tuple[str, ...], where: tuple[str, ...], store: str | None, as_json: bool
+    experiment: str,
+    unit: str,
+    by: tuple[str, ...],
+    where: tuple[str, ...],
+    engine: str | None,
+    store: str | None,
+    as_json: bool,
 ) -> None:
     """Print an experiment's metrics, each with its n, its unit and its interval.
 
@@ -34,7 +42,7 @@ def command(
     import otel_research as otr
 
     opened = experiment_of(store, experiment)
-    given: dict[str, Any] = {"unit": unit, "where": where_mapping(where)}
+    given: dict[str, Any] = {"unit": unit, "where": where_mapping(where), "engine": engine}
     if by:
         found = otr.metrics_by(opened, list(by) if len(by) > 1 else by[0], **given)
         blocks = {_label(key): metrics.to_dict() for key, metrics in found.items()}

@@ -33,6 +33,12 @@ def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
+def engine_option(command: Decorated) -> Decorated:
+    """--engine: where the aggregations run."""
+    help_text = "Where it is computed: polars, duckdb or a Spark Connect server, sc://HOST:PORT. Default: polars."
+    return click.option("--engine", metavar="ENGINE", default=None, help=help_text)(command)
+
+
 def where_option(command: Decorated) -> Decorated:
     """--where NAME=VALUE, repeatable."""
     help_text = "Only rows where a column has a value; may be given several times."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from otel_research.cli.options import (
+    engine_option,
     json_option,
     print_json,
     side_of,
@@ -29,6 +30,7 @@ from otel_research.cli.options import (
 )
 @click.option("--unit", default="call", show_default=True, help="call, trial, session or span.")
 @where_option
+@engine_option
 @store_option
 @json_option
 def command(
@@ -39,6 +41,7 @@ def command(
     threshold: float | None,
     unit: str,
     where: tuple[str, ...],
+    engine: str | None,
     store: str | None,
     as_json: bool,
 ) -> None:
@@ -56,6 +59,7 @@ def command(
         threshold=threshold,
         unit=unit,
         where=where_mapping(where),
+        engine=engine,
     )
     rows = [{**row, "window": row["window"].isoformat()} for row in frame.iter_rows(named=True)]
     if as_json:

@@ -26,7 +26,8 @@ class Engine(Protocol):
 def engine_of(chosen: Any) -> Engine | None:
     """The engine; None is Polars.
 
-    `chosen` is "polars", "duckdb", "spark" (the session that is active) or a SparkSession, Spark Connect's too.
+    `chosen` is "polars", "duckdb", "spark" (the session that is active), the address of a Spark Connect server
+    ("sc://host:15002") or a SparkSession, Spark Connect's too.
     Raises `ConfigurationError` for anything else, `MissingExtra` where the engine is not installed.
     """
     if chosen is None or chosen == "polars":
@@ -35,10 +36,15 @@ def engine_of(chosen: Any) -> Engine | None:
         from otel_research.analysis.engines.duckdb import DuckDB
 
         return DuckDB()
+    if isinstance(chosen, str) and chosen.startswith("sc://"):
+        from otel_research.analysis.engines.spark import Spark, connected
+
+        return Spark(connected(chosen))
     if chosen == "spark" or hasattr(chosen, "createDataFrame"):
         from otel_research.analysis.engines.spark import Spark
 
         return Spark(None if chosen == "spark" else chosen)
     raise ConfigurationError(
-        f"engine={chosen!r} is not an engine. Use {', '.join(map(repr, NAMES))} or pass a SparkSession."
+        f"engine={chosen!r} is not an engine. Use {', '.join(map(repr, NAMES))}, 'sc://HOST:PORT' (Spark Connect) "
+        "or pass a SparkSession."
     )

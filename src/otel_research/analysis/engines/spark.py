@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import narwhals as nw
 import polars as pl
 import polars.selectors as cs
 
 from otel_research.errors import ConfigurationError, MissingExtra
+
+_PORT = 15002
+"""Spark Connect's own."""
 
 
 class Spark:
@@ -26,14 +32,35 @@ class Spark:
         return found
 
 
-def _active() -> Any:
+@functools.cache
+def connected(address: str) -> Any:
+    """A session of the Spark Connect server at "sc://HOST:PORT", one a process."""
+    sessions = _sessions()
+    parts = urlsplit(address)
+    try:
+        # Spark's client would go on trying for minutes.
+        socket.create_connection((parts.hostname or "", parts.port or _PORT), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"engine={address!r}: no Spark Connect server answers there ({error}). Start one, or correct the address."
+        ) from error
+    # Not `getOrCreate`: that gives a session that is there already, of whatever server.
+    return sessions.builder.remote(address).create()
+
+
+def _sessions() -> Any:
     try:
         from pyspark.sql import SparkSession
     except ImportError:
         raise MissingExtra("pyspark", "spark") from None
-    session = SparkSession.getActiveSession()
+    return SparkSession
+
+
+def _active() -> Any:
+    session = _sessions().getActiveSession()
     if session is None:
         raise ConfigurationError(
-            'engine="spark" needs a session that is active in this thread; make one, or pass it: engine=session.'
+            'engine="spark" needs a session that is active in this thread; make one, pass it (engine=session), or '
+            'name a Spark Connect server: engine="sc://HOST:PORT".'
         )
     return session

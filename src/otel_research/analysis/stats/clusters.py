@@ -8,8 +8,9 @@ install; `tests/analysis/stats` holds it to statsmodels and to R's sandwich.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,20 +67,36 @@ def clustered_mean(values: ArrayLike, cluster: ArrayLike) -> ClusteredMean:
     """
     array = sample(values, at_least=2)
     code, size = codes(cluster, array.size)
+    own_mean = mean(array)
+    sums = np.bincount(code, array - own_mean, size)
+    return _clustered(own_mean, np.bincount(code, minlength=size), sums, lambda: standard_error(array))
+
+
+def mean_of_sums(count: NDArray[np.intp], total: Floats, stdev: float) -> ClusteredMean:
+    """The same from each cluster's number of values and their sum, and the standard deviation (n-1) of all values."""
+    has_some = count > 0
+    sizes, sums = count[has_some], total[has_some]
+    n = int(sizes.sum())
+    own_mean = math.fsum(sums) / n
+    return _clustered(own_mean, sizes, sums - sizes * own_mean, lambda: stdev / math.sqrt(n))
+
+
+def _clustered(
+    own_mean: float, sizes: NDArray[np.intp], sums: NDArray[Any], naive: Callable[[], float]
+) -> ClusteredMean:
+    """`sums` are each cluster's sum of deviations from the mean."""
+    n, size = int(sizes.sum()), sizes.size
     if size < 2:
         raise NotEnoughData("All values belong to one cluster; a clustered standard error needs at least 2.")
-    own_mean = mean(array)
-    n = array.size
-    sums = np.bincount(code, array - own_mean, size)
-    share = np.bincount(code, minlength=size) / n
+    share = sizes / n
     cr0 = float((sums**2).sum()) / n**2
     weight = 1 / (1 - share)
     cr2 = float((sums**2 * weight).sum()) / n**2
     return ClusteredMean(
         mean=own_mean,
         n=n,
-        n_clusters=size,
-        se_naive=standard_error(array),
+        n_clusters=int(size),
+        se_naive=naive(),
         se_cr0=math.sqrt(cr0),
         se_cr1=math.sqrt(cr0 * size / (size - 1)),
         se_cr2=math.sqrt(cr2),
@@ -108,6 +125,13 @@ def clustered_welch(
 ) -> Outcome:
     """Welch's test of two independent arms of clustered values: CR2 per arm, Welch's degrees of freedom."""
     x, y = clustered_mean(a, cluster_a), clustered_mean(b, cluster_b)
+    return welch_of_means(x, y, confidence=confidence, alternative=alternative)
+
+
+def welch_of_means(
+    x: ClusteredMean, y: ClusteredMean, *, confidence: float = 0.95, alternative: Alternative = "two-sided"
+) -> Outcome:
+    """The same from both arms' means: `x` minus `y`."""
     part_a, part_b = x.se_cr2**2, y.se_cr2**2
     if part_a + part_b == 0:
         raise NotEnoughData("The clusters do not differ, so there is no variation to judge by.")
