@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
 from tests.servers import PostgresServer, S3Server, installed_postgres
@@ -28,6 +29,13 @@ CALL = {
     "gen_ai.usage.output_tokens": 20,
 }
 """A call of a model, as an instrumentation of today describes it."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_suppressed() -> Iterator[None]:
+    """What we do uninstrumented ends with it: the next test's instrumentations, and a user's, make spans again."""
+    yield
+    assert not otel_context.get_value(otel_context._SUPPRESS_INSTRUMENTATION_KEY)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
 from otel_research.experiments import ExperimentRecord
 
@@ -201,6 +202,16 @@ def entered(scope: Scope) -> Iterator[Scope]:
     token = otel_context.attach(with_scope(scope))
     try:
         yield scope
+    finally:
+        otel_context.detach(token)
+
+
+@contextmanager
+def uninstrumented() -> Iterator[None]:
+    """For the block, instrumentations make no spans of what we do ourselves: a driver's would come back to be written."""
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    try:
+        yield
     finally:
         otel_context.detach(token)
 

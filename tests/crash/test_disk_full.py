@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import time
+from base64 import b85encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,9 +130,11 @@ def test_a_stop_without_room(small: Path) -> None:
     with recording(f"disk:{small}", overload="refuse") as (_, provider):
         exp = otr.start_experiment("full")
         made = make(provider.get_tracer("app"), 100)
-        for _ in range(20):
+        for _ in range(110):
             # More that does not compress than the open segment gives back when it is cut.
-            with provider.get_tracer("app").start_as_current_span("s", attributes={"text": os.urandom(20_000)}) as span:
+            with provider.get_tracer("app").start_as_current_span(
+                "s", attributes={"text": b85encode(os.urandom(20_000)).decode()}
+            ) as span:
                 made.append(span.get_span_context().span_id)
         ballast = fill(small)
         with pytest.raises(StoreError, match=r"safe in its journal.*Make room"):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.hooks.conftest import SPANS, Run, Stored, received, whole
 
+SDK = tuple(int(part) for part in metadata.version("opentelemetry-sdk").split(".")[:2])
+
 
 def test_variables_alone_record_every_span(instrument: Run, app: Path, store: str, stored: Stored) -> None:
     """`opentelemetry-instrument python app.py`: 6,000 of 6,000, while the program's own exporter drops most."""
@@ -86,6 +88,7 @@ def test_flags_of_the_command(instrument: Run, run: Run, app: Path, store: str, 
     assert (exp.name, exp.condition) == ("flagged", "b")
 
 
+@pytest.mark.skipif(SDK < (1, 43), reason="opentelemetry-instrument leaves what a program starts alone before SDK 1.43")
 def test_programs_that_are_started_join(instrument: Run, tmp_path: Path, app: Path, store: str, stored: Stored) -> None:
     """A child started by an instrumented program lands in the same experiment, not in a second one."""
     parent = tmp_path / "parent.py"
@@ -130,7 +133,6 @@ def test_what_the_program_configures_does_not_break_it(
     assert whole(stored()) == (1, 0)
 
 
-SDK = tuple(int(part) for part in metadata.version("opentelemetry-sdk").split(".")[:2])
 YAML = """
 file_format: "1.0"
 resource:

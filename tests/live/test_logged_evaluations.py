@@ -114,11 +114,11 @@ def test_a_span_that_has_ended_is_judged_in_its_context(program: Program) -> Non
 def test_a_process_wide_experiment_takes_results_without_a_span(program: Program) -> None:
     """A result that points nowhere is a root row; an older emitter names the event in an attribute."""
     exp = otr.start_experiment("x")
-    program.logger.emit(attributes={**GOOD, "event.name": EVALUATION, "details": {"why": ["a", 1]}})
+    program.logger.emit(attributes={**GOOD, "event.name": EVALUATION, "details": {"why": ["a", "b"]}})
     otr.stop_experiment(exp.id)
     (row,) = scores(exp).to_dicts()
     assert (row["parent_span_id"], row["score_value"]) == (None, 0.75)
-    assert '"details":"{\\"why\\":[\\"a\\",1]}"' in row["attributes"]
+    assert '"details":"{\\"why\\":[\\"a\\",\\"b\\"]}"' in row["attributes"]
 
 
 def test_nothing_else_is_touched(program: Program) -> None:
@@ -134,6 +134,7 @@ def test_nothing_else_is_touched(program: Program) -> None:
     assert program.recorder.ledger().outside == 0
 
 
+@pytest.mark.skipif(not hasattr(Logger, "enabled"), reason="loggers are asked since SDK 1.44")
 def test_the_hosts_answer_to_enabled_stays(program: Program) -> None:
     """Our processor asks for evaluation results while an experiment runs, and for nothing else."""
     loggers = LoggerProvider(shutdown_on_exit=False)

@@ -39,14 +39,12 @@ def command(
     The standard OTEL_EXPORTER_OTLP_* variables (headers, compression, timeout, certificates) apply. After an
     interruption the same command goes on. Exit code 1 if the endpoint rejected spans.
     """
-    from opentelemetry import context
-    from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-
+    from otel_research.context import uninstrumented
     from otel_research.ingest.push import push
     from otel_research.ingest.sender import Target
 
     # What is sent must not make spans of its own.
-    context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    ctx.with_resource(uninstrumented())
     opened = experiment_of(store, experiment)
     target = Target(endpoint, protocol)
     pushed = push(opened.spans(), opened.record, target, batch=batch, is_afresh=afresh, on_progress=_show)

@@ -81,11 +81,9 @@ def command(
     Programs in any language send their spans to the receiver; spans go to the experiment they name
     (experiment.id as an attribute of a span or of its resource), else to --experiment.
     """
-    from opentelemetry import context
-    from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-
     from otel_research.alerts.sinks import checked
     from otel_research.alerts.text import parsed
+    from otel_research.context import uninstrumented
     from otel_research.dashboard.server import Serving, run
 
     # A wrong rule or address is told now, not when the first experiment runs.
@@ -93,7 +91,7 @@ def command(
         parsed(rule)
     checked(webhooks)
     # The server is not part of anybody's experiment, whatever instruments this process.
-    context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    ctx.with_resource(uninstrumented())
     serving = Serving(store, host, port, rules=rules, webhooks=webhooks)
     receiver = None if options["no_otlp"] else _receiver(ctx, host, store, serving.token, options)
 

@@ -13,13 +13,11 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
-from opentelemetry import context as otel_context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
+from otel_research.context import uninstrumented
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
 from otel_research.store import follow, manifest
@@ -239,13 +237,3 @@ def destination_of(store: Store) -> str:
     """What names a store in the progress files: its URL without secrets, else its type."""
     url = getattr(store, "url", None)
     return url if isinstance(url, str) else type(store).__qualname__
-
-
-@contextmanager
-def uninstrumented() -> Iterator[None]:
-    """Without it an instrumented driver's spans about our own writes would come back to be written."""
-    token = otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from otel_research.context import uninstrumented
 from otel_research.errors import StoreClosed
 from otel_research.experiments import check_id
 from otel_research.spans.schema import IDENTITY, STORED, names, polars_schema
 from otel_research.store import rows
-from otel_research.store.feed import uninstrumented
 from otel_research.store.postgres_catalogue import PostgresCatalogue
 from otel_research.store.postgres_database import Database, load_psycopg, sql
 from otel_research.store.postgres_rows import ARRIVING, arriving_type, from_csv, selected, stored_as, to_csv, value_of

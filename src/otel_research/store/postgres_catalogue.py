@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from otel_research.context import uninstrumented
 from otel_research.errors import UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id
 from otel_research.store.catalogue import decoded
-from otel_research.store.feed import uninstrumented
 
 if TYPE_CHECKING:
     import polars as pl

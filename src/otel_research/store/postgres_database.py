@@ -9,8 +9,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from otel_research.context import uninstrumented
 from otel_research.errors import ConfigurationError, MissingExtra, StoreError, StoreUnreachable
-from otel_research.store.feed import uninstrumented
 from otel_research.store.postgres_rows import ADDED, arriving_type
 
 if TYPE_CHECKING:
