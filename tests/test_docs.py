@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -101,3 +103,24 @@ def test_relative_links_lead_somewhere() -> None:
             if not (page.parent / target).exists():
                 broken.append(f"{page.name}: {target}")
     assert broken == []
+
+
+def test_the_compatibility_page_is_what_is_tested() -> None:
+    """Pythons, SDK versions, extras and vendors of the page are those of noxfile.py and pyproject.toml."""
+    page = (ROOT / "docs/compatibility.md").read_text()
+    nox = ast.parse((ROOT / "noxfile.py").read_text())
+    tables = {node.targets[0].id: node.value for node in nox.body if _assigns(node)}  # type: ignore[attr-defined]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pythons = ", ".join(ast.literal_eval(tables["SUPPORTED"]))
+    (matrix,) = (node for node in nox.body if isinstance(node, ast.FunctionDef) and node.name == "matrix")
+    sdks = next(ast.literal_eval(made.args[1]) for made in matrix.decorator_list if len(getattr(made, "args", ())) == 2)
+    assert f"| Python | {pythons} " in page
+    assert f"| OpenTelemetry SDK | {', '.join(sdks)} |" in page
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == sorted(
+        project["optional-dependencies"], key=lambda name: page.find(f"| `{name}` |")
+    )
+    assert set(ast.literal_eval(tables["VENDORS"])) <= set(re.findall(r"`(\w+)`", page))
+
+
+def _assigns(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)

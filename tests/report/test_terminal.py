@@ -208,3 +208,12 @@ def test_worse_counts_its_interval_in_the_direction_of_the_word() -> None:
         "12 % better [-1, 25]"
     )
     assert improvement_of({**effect, "improvement_ci": {"low": None, "high": -8.0}}) == "12 % worse [8, ∞]"
+
+
+def test_the_end_of_a_run_says_once_what_the_next_one_should_say(result: dict[str, Any]) -> None:
+    """Advice stands at the end of the block, in one place; a run that said everything gets none."""
+    text = shown(terminal.end_of_run(result))
+    assert text.count("no hypothesis was declared") == text.count("no sample size was declared") == 1
+    said = result | {"experiment": result["experiment"] | {"hypothesis": "cand is faster", "sample_size": 12}}
+    assert "Next time" in text
+    assert "Next time" not in shown(terminal.end_of_run(said))

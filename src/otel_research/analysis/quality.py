@@ -15,6 +15,7 @@ import polars as pl
 
 from otel_research.analysis import faults, fingerprint
 from otel_research.analysis.faults import Fault
+from otel_research.analysis.practice import advice
 from otel_research.analysis.result import Result, Row
 from otel_research.analysis.subject import Subject
 
@@ -77,7 +78,7 @@ def validate(subject: Subject) -> Quality:
     anything, not that there is nothing.
     """
     rows = faults.prepare(subject)
-    found = [fault for check in faults.CHECKS for fault in check(rows)]
+    found = [*(fault for check in faults.CHECKS for fault in check(rows)), *_advice(rows)]
     total = rows.spans.height
     components = _components(found, total)
     everything, without = faults.headlines(rows)
@@ -106,6 +107,15 @@ def validate(subject: Subject) -> Quality:
         headline_without_outliers=Headline(**without),
         effective_n=rows.effective_n,
     )
+
+
+def _advice(rows: faults.Rows) -> list[Fault]:
+    """What the record leaves unsaid: of the run and not of the data, so it costs no points."""
+    if rows.subject.record is None:
+        return []
+    conditions = rows.spans["condition"].drop_nulls().n_unique()
+    told = advice(msgspec.to_builtins(rows.subject.record), conditions)
+    return [Fault(code, "info", text, 1) for code, text in told]
 
 
 def _components(found: list[Fault], total: int) -> dict[str, float]:

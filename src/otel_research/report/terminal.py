@@ -48,7 +48,16 @@ def end_of_run(result: Mapping[str, Any]) -> Group:
         parts += ["", comparison_block(result["comparison"])]
     if result.get("check"):
         parts += ["", _check(result["check"])]
-    return Group(*parts, "", _where(result["files"]), _next(experiment, result["files"]))
+    parts += ["", _where(result["files"]), _next(experiment, result["files"])]
+    return Group(*parts, *_advice(experiment, result["conditions"]))
+
+
+def _advice(experiment: Mapping[str, Any], conditions: Blocks) -> Iterable[RenderableType]:
+    """What the next run should declare, dimmed and last: nothing where nothing is missing."""
+    from otel_research.analysis.practice import advice
+
+    told = [text for _, text in advice(experiment, len(conditions))]
+    return ["", _plain("Next time:\n" + "\n".join(f"  {text}" for text in told), "dim")] if told else []
 
 
 def metrics_block(experiment: Mapping[str, Any], ledger: Mapping[str, Any], blocks: Blocks) -> Group:
