@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_research.capture import attach, baggage, forward, logs, meters, registry, threads
+from otel_research.capture import baggage, forward, logs, meters, registry, threads
 from otel_research.capture.caretaker import Caretaker
 from otel_research.capture.content import Policy
 from otel_research.capture.experiment import ExperimentCapture
+from otel_research.capture.host import Host
 from otel_research.capture.ledger import Ledger, Tally, total
 from otel_research.capture.room import Overload
 from otel_research.errors import ConfigurationError
@@ -45,17 +46,11 @@ class Recorder:
     Safe to use from any thread. A forked child goes on recording into segments of its own.
     """
 
-    provider: Any
-    """The SDK's TracerProvider that spans come from; one that makes none where recording is disabled."""
-
     def __init__(self, settings: Settings, *, local_root: Path | None = None) -> None:
         # First, because a bad argument must not leave a global provider behind.
         forwarding = forward.processors(settings.forward)
         self._prepare(settings, Library(settings.store, local_root=local_root, backlog=settings.backlog))
-        found = attach.find_provider(settings.provider)
-        self.is_own_provider = found is None
-        self.provider = attach.build_provider() if found is None else found
-        attach.attach(self.provider, self, forward=forwarding, forward_all=settings.forward_all)
+        self.host = Host(self, settings.provider, forward=forwarding, forward_all=settings.forward_all)
         logs.attach(self)
         baggage.attach(settings.baggage)
         threads.attach(settings.threads)
@@ -74,14 +69,22 @@ class Recorder:
         self._libraries: dict[str, Library] = {}
         self._caretaker = Caretaker(settings.fsync, self.tally)
         self.is_closed = False
-        self.provider = None
-        self.is_own_provider = False
         self.is_from_outside = False
         """Made by a hook before the program ran: then what the program configures must not break it."""
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"{len(self.captures)} experiments"
         return f"<Recorder {self.library.url} {state}, {self.ledger()}>"
+
+    @property
+    def provider(self) -> Any:
+        """The TracerProvider that spans come from; it is built now if the program has set none."""
+        return self.host.provider
+
+    @property
+    def is_own_provider(self) -> bool:
+        """Whether that one is ours, and not the program's."""
+        return self.host.is_own
 
     # -- experiments --------------------------------------------------------------------
 
@@ -113,7 +116,8 @@ class Recorder:
     ) -> ExperimentCapture:
         """Take spans of an experiment from now on; as a guest, until the one who began it stops it."""
         self._settle()
-        logs.attach(self)  # the program may have set its LoggerProvider since `configure()`
+        self.host.follow()  # the program may have set its providers since `configure()`
+        logs.attach(self)
         capture = self._made_capture(record, library, rules, content, is_guest=is_guest)
         with self._lock:
             self.captures = {**self.captures, record.id: capture}
@@ -230,7 +234,7 @@ class Recorder:
             forget(self)
 
     def _detach(self) -> None:
-        attach.detach(self.provider)
+        self.host.close()
         logs.detach(self)
         baggage.detach()
         threads.detach()
@@ -243,6 +247,7 @@ class Recorder:
         for capture in self.captures.values():
             capture.after_fork()
         self._caretaker.after_fork()
+        self.host.after_fork()
 
 
 # The recorder of this process; see `configure`.
@@ -269,7 +274,7 @@ def configure(
     Args:
         store: "disk:PATH", "memory:", "postgresql://…", "s3://bucket/prefix" or a `Store`; default: OTEL_RESEARCH_STORE, else "disk:.otel_research".
         provider: the TracerProvider to extend; default: the global one if it is an SDK provider,
-            else one is built and made global.
+            else one is built and made global when the first experiment or span needs it.
         forward: "otlp", a SpanExporter, a SpanProcessor or a list: where spans also go.
         forward_all: False leaves the provider's own sampling decision to govern what is forwarded.
         overload: "block", "spill", "refuse" or "raise": what happens when there is no room.

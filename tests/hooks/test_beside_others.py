@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.hooks.conftest import Run, Stored, whole
+from tests.sink import Sink, listening
 
 HOST = """
 import random
@@ -42,45 +40,10 @@ provider.shutdown()
 """10 % of the traces go to an OTLP backend; ids come from the host's own generator, so both runs decide alike."""
 
 
-class Sink(ThreadingHTTPServer):
-    """An OTLP/HTTP backend on loopback that keeps what it is sent: the name, ids and headers of every span."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Receiver)
-        self.spans: list[tuple[str, bytes, bytes, bytes]] = []
-        self.keys: set[str] = set()
-
-    def take(self, body: bytes) -> None:
-        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    self.spans.append((span.name, span.trace_id, span.span_id, span.parent_span_id))
-                    self.keys |= {attribute.key for attribute in span.attributes}
-
-
-class Receiver(BaseHTTPRequestHandler):
-    server: Sink
-
-    def do_POST(self) -> None:
-        import gzip
-
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.take(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-protobuf")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def sink() -> Iterator[Sink]:
-    with Sink() as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
+    with listening() as made:
         yield made
-        made.shutdown()
 
 
 def test_a_tenth_goes_out_as_before(sink: Sink, run: Run, tmp_path: Path, store: str, stored: Stored) -> None:
@@ -89,13 +52,13 @@ def test_a_tenth_goes_out_as_before(sink: Sink, run: Run, tmp_path: Path, store:
     received = {}
     for recorded in (False, True):
         program.write_text(f"RECORDED = {recorded}\n{HOST}")
-        sink.spans.clear()
-        where = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://127.0.0.1:{sink.server_port}/v1/traces"}
+        sink.received.clear()
+        where = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{sink.url}/v1/traces"}
         done = run(sys.executable, program, OTEL_RESEARCH_EXPERIMENT="beside", OTEL_RESEARCH_STORE=store, **where)
         assert done.returncode == 0, done.stderr
-        received[recorded] = sorted(sink.spans)
+        received[recorded] = sorted((one.span.name, *one.ids) for one in sink.received)
     assert 0 < len(received[False]) < 400
     assert received[True] == received[False]
     assert whole(stored()) == (2000, 0)
     # The tags are the one thing that our presence adds to what is forwarded.
-    assert sink.keys == {"experiment.id", "experiment.name"}
+    assert {key for one in sink.received for key in one.attributes} == {"experiment.id", "experiment.name"}

@@ -91,6 +91,11 @@ def detach(provider: TracerProvider) -> None:
             holder.sampler = holder.sampler.delegate
 
 
+def is_bare(provider: TracerProvider) -> bool:
+    """Whether nothing but pieces of ours hangs on it."""
+    return all(isinstance(found, (ExperimentSpanProcessor, Forwarding)) for found in processors_of(provider))
+
+
 def _our_processor(provider: TracerProvider, recorder: Flushable) -> ExperimentSpanProcessor:
     """The one that is there, from an earlier recorder or put there by the user, else a new one."""
     for found in processors_of(provider):

@@ -24,8 +24,17 @@ class DisabledRecorder(Recorder):
 
     def __init__(self, settings: Settings) -> None:
         self._prepare(settings, Library("memory:"))
-        self.provider = NoOpTracerProvider()
         _say_once()
+
+    @functools.cached_property
+    def provider(self) -> NoOpTracerProvider:
+        """One that makes no spans."""
+        return NoOpTracerProvider()
+
+    @property
+    def is_own_provider(self) -> bool:
+        """It is nobody's."""
+        return False
 
     def library_for(self, store: str | Store | None) -> Library:
         """The memory, whatever store is named."""
