@@ -100,11 +100,12 @@ def installed_postgres() -> Path | None:
 
 
 class S3Server:
-    """SeaweedFS as an S3 server on loopback, which can be killed and started again."""
+    """SeaweedFS as an S3 server, on loopback or another address of this machine; can be killed and started again."""
 
     KEY, SECRET = "tests", "of the tests"
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self._address = address
         self.folder = Path(tempfile.mkdtemp(prefix="otr-s3-", dir="/tmp"))
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -112,7 +113,7 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._address}:{self._port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -131,7 +132,7 @@ class S3Server:
         options = [f"-{name}={port}" for name, port in ports.items()]
         command = [
             str(Path(sys.executable).with_name("weed")), "mini", f"-dir={self.folder / 'data'}", f"-s3.port={self._port}", *options,
-            "-master.telemetry=false", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false",
+            "-master.telemetry=false", f"-ip={self._address}", f"-ip.bind={self._address}", "-webdav=false", "-admin.ui=false",
         ]  # fmt: skip
         variables = {**os.environ, "AWS_ACCESS_KEY_ID": self.KEY, "AWS_SECRET_ACCESS_KEY": self.SECRET}
         with (self.folder / "log").open("ab") as log:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,14 +53,14 @@ def store(tmp_path: Path) -> str:
 
 @pytest.fixture
 def start(tmp_path: Path, store: str) -> Iterator[Started]:
-    """Start a program in a process of its own, with `PROGRAM` before it; it is ended with the test."""
+    """Start a program in a process of its own, with `PROGRAM` before it and `prefix` before its command; it is ended with the test."""
     begun: list[subprocess.Popen[str]] = []
 
-    def start(code: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(code: str, *arguments: str, prefix: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM + textwrap.dedent(code), *arguments],
+            [*prefix, sys.executable, "-c", PROGRAM + textwrap.dedent(code), *arguments],
             cwd=tmp_path,
             env={**kept, "OTEL_RESEARCH_STORE": store, **variables},
             stdin=subprocess.PIPE,

@@ -80,7 +80,7 @@ def of_processes(library: Library, experiment_id: str, *, is_running: bool) -> d
     """
     return {
         writer: _of_process(frames, [told], is_running=is_running)
-        for writer, (frames, told) in library.journal.by_writer(experiment_id).items()
+        for writer, (frames, told) in library.by_writer(experiment_id).items()
     }
 
 

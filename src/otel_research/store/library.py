@@ -133,15 +133,25 @@ class Library:
 
     def ledgers(self, experiment_id: str) -> list[dict[str, Any]]:
         """What every process counted, on this machine and, as far as the store knows, on others."""
-        return [*self.journal.ledgers(experiment_id), *self._elsewhere(experiment_id)]
+        return [*self.journal.ledgers(experiment_id), *self._elsewhere(experiment_id).values()]
 
-    def _elsewhere(self, experiment_id: str) -> list[dict[str, Any]]:
-        """What processes counted whose frames are not on this machine."""
+    def by_writer(self, experiment_id: str) -> dict[str, tuple[Counts, dict[str, Any]]]:
+        """The same by the name of the process, with what its frames tell."""
+        from otel_research.journal.reader import Counts
+
+        elsewhere = {
+            writer: (msgspec.convert(told.get("frames", {}), Counts), told)
+            for writer, told in self._elsewhere(experiment_id).items()
+        }
+        return {**self.journal.by_writer(experiment_id), **elsewhere}
+
+    def _elsewhere(self, experiment_id: str) -> dict[str, dict[str, Any]]:
+        """What processes counted whose frames are not on this machine, by their names."""
         if not self.is_fed or not isinstance(self.store, Accounts):
-            return []
+            return {}
         journal: Any = self.journal
         here = {*journal.ledgers_by_writer(experiment_id), *journal.writers(experiment_id)}
-        return [told for writer, told in self.store.accounts(experiment_id).items() if writer not in here]
+        return {writer: told for writer, told in self.store.accounts(experiment_id).items() if writer not in here}
 
     # -- finding ------------------------------------------------------------------------
 
@@ -334,7 +344,7 @@ class Library:
             told_here, open_here = place.counts(experiment_id)
             total.add(told_here)
             opened += open_here
-        for told in self._elsewhere(experiment_id):
+        for told in self._elsewhere(experiment_id).values():
             total.add(msgspec.convert(told.get("frames", {}), Counts))
         return total, opened
 
