@@ -1,7 +1,8 @@
 """The one door: `nox` runs what every change must pass, `nox -s NAME` the longer checks.
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
-Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), torture (long crash loops), bench (what things cost).
+Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), torture (long crash loops), bench (what things cost),
+vendors and beside (other tools' packages).
 """
 
 from __future__ import annotations
@@ -215,3 +216,22 @@ def vendors(session: nox.Session, vendor: str) -> None:
     """Instrumentations without a capture against the local model server: exact, or flagged."""
     session.install(".[all]", *VENDORS[vendor])
     session.run("python", "tests/vendors/sessions.py", vendor, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
+
+
+BESIDE = {
+    "logfire": ("logfire",),
+    "phoenix": ("arize-phoenix-otel", "openinference-instrumentation-openai"),
+    "langfuse": ("langfuse",),
+    "mlflow": ("mlflow",),
+    "openlit": ("openlit",),
+    "traceloop": ("traceloop-sdk", "httpx"),  # it imports httpx, and counts on another package to bring it
+}
+"""A vendor of tests/vendors/beside.py -> its packages."""
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("vendor", list(BESIDE))
+def beside(session: nox.Session, vendor: str) -> None:
+    """What each vendor's backend receives without us and beside us, and what we store: the table of the docs."""
+    session.install(".[demo]", *BESIDE[vendor])
+    session.run("python", "tests/vendors/beside.py", vendor)
