@@ -107,7 +107,7 @@ def docs(session: nox.Session) -> None:
     """The documentation, built strictly: a broken link is an error; so is a public name without its reference."""
     session.install(".", "zensical>=0.0.40", "mkdocstrings-python>=2", "mkdocs-click>=0.9")
     session.run("zensical", "build", "--strict", "--clean")
-    session.run("python", "-m", "tests.reference", "site")
+    session.run("python", "-m", "tests.built_reference", "site")
 
 
 NEEDS_DEMO = (
