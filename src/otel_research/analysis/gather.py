@@ -10,11 +10,16 @@ import numpy as np
 import polars as pl
 
 from otel_research.analysis import engine, fingerprint, sections
-from otel_research.analysis.engine import Key
+from otel_research.analysis.engine import Frame, Key
 from otel_research.analysis.stats import survival, weighted
-from otel_research.analysis.units import Tables
+from otel_research.analysis.units import AMOUNTS, Tables
 
 _MARKED = ("start_ns", "latency_ms", "weight", "is_failed", "cost_nano_usd", "input_tokens", "output_tokens")
+_READ = (
+    "item_id", "latency_ms", "ttft_ms", "weight", "is_failed", "is_interrupted", "is_censored", "is_wasted", "error", "model",
+    *AMOUNTS, fingerprint.LOW, fingerprint.HIGH,
+)  # fmt: skip
+"""What some expression reads: the rest is not sent to an engine."""
 _AVERAGED = ("input_tokens", "output_tokens")
 _NO_TIME = "no unit has a usable duration"
 _NO_TTFT = {"call": "no time to first token was recorded", "span": "no time to first token was recorded"}
@@ -37,19 +42,25 @@ class Draft:
 
 def drafts(table: Tables, on: dict[str, bool]) -> dict[Key, Draft]:
     """Every group's sections, without intervals; with no group key the one key is ()."""
-    table_units = fingerprint.with_marks(table.units, _MARKED)
-    heads = engine.aggregate(table.on_engine(table_units), table.keys, _head_spec())
+    # Once: sending the rows to a cluster costs more than summing them there.
+    units = _sent(table, fingerprint.with_marks(table.units, _MARKED))
+    heads = engine.aggregate(units, table.keys, _head_spec())
     found = {key: _head(raw) for key, raw in heads.items()}
     none = table.reason or ""
     for name, column in (("latency", "latency_ms"), ("ttft", "ttft_ms")):
         if on[name]:
-            _samples(found, table, name, column, none)
+            _samples(found, table, units, name, column, none)
     if on["reliability"]:
-        _reliability(found, table, none)
+        _reliability(found, table, units, none)
     if on["cost"] or on["tokens"]:
-        _amounts(found, table, on, none)
+        _amounts(found, table, units, on, none)
     _asides(found, table)
     return found
+
+
+def _sent(table: Tables, frame: pl.DataFrame) -> Frame:
+    """The columns that are read, where they are aggregated."""
+    return table.on_engine(frame.select(*table.keys, *(name for name in _READ if name in frame.columns)))
 
 
 def _head_spec() -> dict[str, nw.Expr]:
@@ -76,8 +87,7 @@ def _head(raw: dict[str, Any]) -> Draft:
     )
 
 
-def _samples(found: dict[Key, Draft], table: Tables, name: str, column: str, none: str) -> None:
-    units = table.on_engine(table.units)
+def _samples(found: dict[Key, Draft], table: Tables, units: Frame, name: str, column: str, none: str) -> None:
     described = engine.describe(units, table.keys, column)
     censored = {}
     if name == "latency":
@@ -106,7 +116,7 @@ def _one_by_one(rows: pl.DataFrame, column: str, cut: int) -> dict[str, Any]:
     return numbers
 
 
-def _reliability(found: dict[Key, Draft], table: Tables, none: str) -> None:
+def _reliability(found: dict[Key, Draft], table: Tables, units: Frame, none: str) -> None:
     weight = nw.col("weight").fill_null(1.0)
     spec = {
         "total": weight.sum(),
@@ -116,24 +126,24 @@ def _reliability(found: dict[Key, Draft], table: Tables, none: str) -> None:
         "busy_ms": engine.exact("latency_ms", 1e6),
         "n_timed": nw.col("latency_ms").count(),
     }
-    for key, raw in engine.aggregate(table.on_engine(table.units), table.keys, spec).items():
+    for key, raw in engine.aggregate(units, table.keys, spec).items():
         found[key].parts["reliability"] = sections.reliability(raw, none, found[key].reasons) | {"error_types": {}}
     failed = table.units.filter(pl.col("is_failed"))
-    counted = engine.aggregate(table.on_engine(failed), [*table.keys, "error"], {"n": nw.len()})
+    counted = engine.aggregate(_sent(table, failed), [*table.keys, "error"], {"n": nw.len()})
     for (*head, error), raw in sorted(counted.items(), key=lambda pair: (-pair[1]["n"], str(pair[0][-1]))):
         found[tuple(head)].parts["reliability"]["error_types"][error or "error"] = int(raw["n"])
 
 
-def _amounts(found: dict[Key, Draft], table: Tables, on: dict[str, bool], none: str) -> None:
-    requests = table.on_engine(table.calls)
+def _amounts(found: dict[Key, Draft], table: Tables, units: Frame, on: dict[str, bool], none: str) -> None:
+    requests = units if table.calls is table.units else _sent(table, table.calls)
     calls = engine.aggregate(requests, table.keys, _call_spec())
     models = engine.aggregate(requests, [*table.keys, "model"], _model_spec())
-    units = engine.aggregate(table.on_engine(table.units), table.keys, _unit_spec())
+    of_units = engine.aggregate(units, table.keys, _unit_spec())
     nothing = dict.fromkeys(_call_spec()) | {"is_whole": True}
     for key, draft in found.items():
         whole = {"is_whole": not draft.is_weighted}
         raw = calls[key] | whole if key in calls else nothing
-        means = _unit_means(units[key], table, key)
+        means = _unit_means(of_units[key], table, key)
         if on["cost"]:
             draft.parts["cost"] = sections.cost(means, raw, none, draft.reasons)
             draft.parts["cost"] |= {"by_model": {}, "unpriced_models": ()}

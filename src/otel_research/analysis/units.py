@@ -37,7 +37,7 @@ _KEPT = (
     "experiment_id", "condition", "trace_id", "session_id", "trial_id", "item_id", "repetition", "aside", "start_ns", "end_ns", "ttft_ms", "role",
     "score_name", "score_value", "evaluations", "reported_cost_usd", "cost_nano_usd", "is_call", "excluded_because", "response_model", *TOKENS,
 )  # fmt: skip
-_AMOUNTS = ("cost_nano_usd", "reported_cost_usd", *TOKENS)
+AMOUNTS = ("cost_nano_usd", "reported_cost_usd", *TOKENS)
 _TRIAL = ["experiment_id", "trial_id"]
 _ORDERED = ("start_ns", "latency_ms", "item_id", "trial_id", "cost_nano_usd", "input_tokens", "output_tokens", "score_name",
             "score_value", "measurements", "weight")  # fmt: skip
@@ -157,12 +157,12 @@ def _is_wasted(rows: pl.DataFrame) -> pl.Expr:
 
 
 def _only_counted() -> list[pl.Expr]:
-    return [pl.when("is_counted").then(name).alias(name) for name in _AMOUNTS]
+    return [pl.when("is_counted").then(name).alias(name) for name in AMOUNTS]
 
 
 def call_sums() -> list[pl.Expr]:
     """What the calls of a unit add up to. Unknown stays unknown: a sum of nothing is null."""
-    known = [pl.when(pl.col(name).is_not_null().any()).then(pl.col(name).sum()).alias(name) for name in _AMOUNTS]
+    known = [pl.when(pl.col(name).is_not_null().any()).then(pl.col(name).sum()).alias(name) for name in AMOUNTS]
     return [*known, pl.col("cost_nano_usd").is_null().sum().alias("unpriced"), pl.len().cast(pl.Int64).alias("calls")]
 
 
@@ -179,11 +179,11 @@ def _trial_tables(rows: pl.DataFrame, subject: Subject, by: tuple[str, ...], whe
     calls = rows.filter(pl.col("is_call") & pl.col("aside").is_null()).with_columns(calls=pl.lit(1))
     # A call belongs to its trial's group, whatever its own row says.
     calls = calls.drop(by).join(trials.select(*_TRIAL, *by), on=_TRIAL, how="inner", nulls_equal=True)
-    units = trials.drop(_AMOUNTS).join(calls.group_by(_TRIAL).agg(call_sums()), on=_TRIAL, how="left", nulls_equal=True)
+    units = trials.drop(AMOUNTS).join(calls.group_by(_TRIAL).agg(call_sums()), on=_TRIAL, how="left", nulls_equal=True)
     if calls.height:
         # A trial without a call costs nothing and uses no tokens: known, not unknown.
         idle = pl.col("calls").is_null()
-        units = units.with_columns(pl.when(idle).then(0).otherwise(name).alias(name) for name in _AMOUNTS)
+        units = units.with_columns(pl.when(idle).then(0).otherwise(name).alias(name) for name in AMOUNTS)
     units = units.with_columns(pl.col("calls", "unpriced").fill_null(0), ttft_ms=pl.lit(None, pl.Float64))
     return Tables(_whole_cost(units), calls, rows, "trial", by, None if units.height else "no_trial_spans")
 

@@ -13,6 +13,7 @@ import polars.selectors as cs
 
 from otel_research.errors import ConfigurationError, MissingExtra
 
+_PART_BYTES = 32 * 2**20
 _PORT = 15002
 """Spark Connect's own."""
 
@@ -28,7 +29,10 @@ class Spark:
         """The table in the cluster."""
         # Spark has no unsigned integers.
         signed = table.with_columns(cs.unsigned_integer().cast(pl.Int64))
-        found: nw.LazyFrame[Any] = nw.from_native(self._session.createDataFrame(signed.to_arrow()))
+        # In parts: Spark refuses a task, or a message, that carries more than its limit (128 MiB by default).
+        rows = max(1, round(_PART_BYTES * signed.height / max(1.0, signed.estimated_size())))
+        parts = [self._session.createDataFrame(part.to_arrow()) for part in signed.iter_slices(rows)]
+        found: nw.LazyFrame[Any] = nw.from_native(functools.reduce(lambda one, two: one.unionAll(two), parts))
         return found
 
 
