@@ -197,6 +197,23 @@ def test_every_comparison(other: Any, design: str) -> None:
             assert right[path] == value, path
 
 
+def test_what_is_equal_stays_equal(other: Any) -> None:
+    """Costs that are the same in both arms, in another order, differ by nothing; constants do not seem to vary."""
+    one = calls(1200).with_columns(
+        is_call=True, role=pl.lit("call"), aside=None, cost_nano_usd=pl.col("start_ns") % 10**9
+    )
+    two = one.with_columns(pl.col("cost_nano_usd").reverse().over("item_id"))
+    for engine_ in (None, other):
+        found = compare(one, two, metrics="cost", engine=engine_)
+        assert found.effects["cost"].design == "paired"
+        assert found.effects["cost"].mean.difference == 0
+        assert found.effects["cost"].test.p_value is None
+    flat = [one.with_columns(duration_ms=0.1 * k, item_id=None) for k in (1, 2)]
+    here, there = (compare(*flat, metrics="latency", paired=False, engine=engine_) for engine_ in (None, other))
+    assert here.reasons == there.reasons
+    assert here.effects["latency"].test == there.effects["latency"].test
+
+
 def test_a_comparison_asks_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a t test needs comes from the engine and not from the values here: an engine that is wrong is believed."""
     from otel_research.analysis.engines.duckdb import DuckDB
