@@ -60,7 +60,7 @@ def messy(lengths: list[float | None], seed: int) -> Subject:
     return rows.subject()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(lengths=st.lists(st.one_of(st.none(), st.floats(0, 1e7, allow_nan=False)), max_size=12), seed=st.integers(0, 11))
 def test_whatever_the_rows_every_number_is_finite_or_none_with_a_reason(lengths: list[float | None], seed: int) -> None:
     subject = messy(lengths, seed)
@@ -74,7 +74,7 @@ def test_whatever_the_rows_every_number_is_finite_or_none_with_a_reason(lengths:
                 assert path in result.reasons, path
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(lengths=st.lists(st.one_of(st.none(), st.floats(0, 1e6, allow_nan=False)), max_size=12), seed=st.integers(0, 11))
 def test_a_result_is_the_same_after_json_and_the_same_input_gives_the_same_bytes(
     lengths: list[float | None], seed: int

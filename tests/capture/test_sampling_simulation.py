@@ -12,8 +12,8 @@ from opentelemetry.trace import Status, StatusCode
 
 import otel_research as otr
 
-CALLS = 400
-SAMPLES = 24
+CALLS = 300
+SAMPLES = 16
 BEGAN = 1_700_000_000_000_000_000
 
 

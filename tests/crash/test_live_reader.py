@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import statistics
@@ -36,11 +37,24 @@ os._exit(0)
 _SAID = struct.Struct("<Qd")
 
 
+def yardstick() -> float:
+    """CPU seconds that this machine needs to write and read 2,000 such spans as JSON with the standard library."""
+    span = {"name": "s", "start_ns": 1_790_000_000_000_000_000, "attributes": {"text": "x" * 400}}
+    taken = []
+    for _ in range(5):
+        began = time.process_time()
+        for _ in range(2_000):
+            json.loads(json.dumps(span))
+        taken.append(time.process_time() - began)
+    return statistics.median(taken)
+
+
 def test_spans_are_visible_when_they_have_ended(tmp_path: Path) -> None:
     """What had ended when a reading began is in it, once, over changes of segments.
 
-    So a span is seen after what is left of one reading and another one: together under 0.1 s where the
-    machine has the time, which is why the reader's CPU time is held to the half of it, not the wall clock.
+    So a span is seen after what is left of one reading and another one: under 0.1 s in all on an idle machine
+    of 2026. What is held is the ratio to work that every machine does, because a second of CI is no second of
+    another machine; how long it took by the wall clock is printed.
     """
     reading, writing = os.pipe()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
@@ -83,4 +97,4 @@ def test_spans_are_visible_when_they_have_ended(tmp_path: Path) -> None:
         f"\n{len(delays)} spans seen by another process after {median * 1000:.0f} ms (median), at most {most * 1000:.0f}"
     )
     assert len(delays) > 200
-    assert statistics.median(took) < 0.05
+    assert statistics.median(took) < 12 * yardstick(), (statistics.median(took), yardstick())

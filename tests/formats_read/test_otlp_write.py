@@ -87,7 +87,7 @@ row = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rows=st.lists(row, min_size=1, max_size=4))
 def test_any_row_comes_back_the_same(rows: list[dict[str, Any]]) -> None:
     """Whatever a RAW row holds, writing and reading it gives exactly that row, in its place."""
@@ -95,7 +95,7 @@ def test_any_row_comes_back_the_same(rows: list[dict[str, Any]]) -> None:
     assert there_and_back(spans).to_dicts() == spans.to_dicts()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(rows=st.lists(row, min_size=1, max_size=4))
 def test_the_written_file_is_valid_otlp(rows: list[dict[str, Any]]) -> None:
     """Each line is JSON that protobuf's own strict reader takes as an export request with all the spans."""

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from tests.hooks.conftest import SPANS, Run, Stored, received, whole
 
+ALONE = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+"""No backend: OpenTelemetry's own default is one on this machine, which is not there and is waited for at the end."""
+
 
 def test_every_span_of_the_command(otel_research: Run, app: Path, store: str, stored: Stored) -> None:
     """6,000 of 6,000 beside a slow exporter, with name, condition, tags and session; the block comes at the end."""
     told = ["--name", "nightly", "--condition", "b", "--tag", "a", "--tag", "dataset:mmlu", "--session", "s1"]
-    done = otel_research("run", *told, "--store", store, "--", sys.executable, app, SPANS, OTEL_TRACES_EXPORTER="none")
+    done = otel_research("run", *told, "--store", store, "--", sys.executable, app, SPANS, **ALONE)
     assert received(done) < SPANS
     exp = stored()
     assert (exp.name, exp.condition, exp.tags, exp.session_id) == ("nightly", "b", ("a", "dataset:mmlu"), "s1")
@@ -26,7 +29,7 @@ def test_every_span_of_the_command(otel_research: Run, app: Path, store: str, st
 def test_children_and_other_programs(otel_research: Run, app: Path, store: str, stored: Stored) -> None:
     """A shell that starts Python twice: both are in the experiment, which is called after the command."""
     script = f"'{sys.executable}' '{app}' 20 && '{sys.executable}' '{app}' 30"
-    done = otel_research("run", "--store", store, "--", "sh", "-c", script, OTEL_TRACES_EXPORTER="none")
+    done = otel_research("run", "--store", store, "--", "sh", "-c", script, **ALONE)
     assert done.returncode == 0, done.stderr
     exp = stored()
     assert whole(exp) == (30, 0)  # their spans have the same names
@@ -36,8 +39,8 @@ def test_children_and_other_programs(otel_research: Run, app: Path, store: str, 
 def test_the_exit_code_is_the_commands(otel_research: Run, store: str) -> None:
     """A number as it is, a signal as 128 and its number, a command that is not there as 127."""
     command = ["run", "--store", store, "--", sys.executable, "-c"]
-    assert otel_research(*command, "raise SystemExit(7)").returncode == 7
-    killed = otel_research(*command, "import os; os.kill(os.getpid(), 9)")
+    assert otel_research(*command, "raise SystemExit(7)", **ALONE).returncode == 7
+    killed = otel_research(*command, "import os; os.kill(os.getpid(), 9)", **ALONE)
     assert killed.returncode == 128 + signal.SIGKILL
     missing = otel_research("run", "--store", store, "--", "no-such-command")
     assert (missing.returncode, "no-such-command" in missing.stderr) == (127, True)
@@ -45,7 +48,7 @@ def test_the_exit_code_is_the_commands(otel_research: Run, store: str) -> None:
 
 def test_json_is_alone_on_standard_output(otel_research: Run, store: str) -> None:
     """--json: one document; the command's own output is on standard error, an empty run says so by its zeros."""
-    done = otel_research("run", "--json", "--store", store, "--", sys.executable, "-c", "print('mine')")
+    done = otel_research("run", "--json", "--store", store, "--", sys.executable, "-c", "print('mine')", **ALONE)
     told = json.loads(done.stdout)
     assert (told["exit_code"], told["ledger"]["stored"], told["conditions"]) == (0, 0, {})
     assert told["experiment"]["name"] == "python -c" or told["experiment"]["name"].startswith("python")
@@ -69,7 +72,7 @@ def test_the_programs_own_experiment_nests(otel_research: Run, tmp_path: Path, s
         "    with trace.get_tracer('app').start_as_current_span('inside'): pass\n"
         "with trace.get_tracer('app').start_as_current_span('after'): pass\n"
     )
-    done = otel_research("run", "--name", "around", "--store", store, "--", sys.executable, program)
+    done = otel_research("run", "--name", "around", "--store", store, "--", sys.executable, program, **ALONE)
     assert done.returncode == 0, done.stderr
     from otel_research.store.library import Library
 
@@ -95,7 +98,7 @@ def test_a_signal_reaches_the_command(store: str, tmp_path: Path, run: Run) -> N
     )
     command = [sys.executable, "-c", "from otel_research.cli import main; main()", "run", "--store", store, "--"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    kept |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **ALONE}
     process = subprocess.Popen(
         [*command, sys.executable, "-c", program],
         env=kept,

@@ -45,7 +45,7 @@ row = st.builds(
     reported_cost_usd=st.one_of(st.none(), st.sampled_from([0.0, -1.0, 0.25, 1e300, float("inf"), float("nan")])),
     is_call=st.one_of(st.none(), st.booleans()),
 )
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @relaxed

@@ -25,7 +25,7 @@ NAMES = (
     "otel_genai_plus_openinference__openai.jsonl",
     "openinference__langchain_plus_openai.jsonl",
 )
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 CAPTURE = st.sampled_from(NAMES)
 WRAPPERS = st.sampled_from(["chain", "agent", "llm", "genai agent", "genai chat"])
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from otel_research.analysis import clocks
 from otel_research.analysis.notes import lost
-from otel_research.analysis.stats import outliers, proportions, series
+from otel_research.analysis.stats import laws, outliers, proportions, series
 from otel_research.analysis.subject import Subject, included
 from otel_research.analysis.units import is_trial
 from otel_research.errors import NotEnoughData
@@ -238,10 +238,8 @@ def _is_more_than_chance(units: pl.DataFrame, hit: pl.DataFrame) -> bool:
 
     All trials of one slow item are far off together, so they count once.
     """
-    from scipy import stats
-
     name = "span_id" if units["item_id"].null_count() else "item_id"
-    expected = float(stats.binom.ppf(1 - UNLIKELY, units[name].n_unique(), 0.005))
+    expected = laws.binomial_quantile(1 - UNLIKELY, units[name].n_unique(), 0.005)
     return hit[name].n_unique() > expected
 
 

@@ -17,7 +17,7 @@ from otel_research.analysis import arms
 from otel_research.analysis.engine import grouped
 from otel_research.analysis.engines.chosen import engine_of
 from otel_research.analysis.sections import n_required
-from otel_research.analysis.stats import corrections
+from otel_research.analysis.stats import corrections, laws
 from otel_research.analysis.stats.series import change_points
 from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Tables, Unit, tables
@@ -216,9 +216,7 @@ def _judged(frame: pl.DataFrame, metric: str, threshold: float | None, seconds: 
         for index in judged:
             flags[index] = bool(abs(z[index]) > threshold)
     elif judged.size:
-        from scipy import stats
-
-        p = 2 * stats.t.sf(np.abs(z[judged]), df[judged])
+        p = 2 * laws.t_upper_tail(np.abs(z[judged]), df[judged])
         for index, adjusted in zip(judged, corrections.benjamini_hochberg(np.clip(p, 0, 1).tolist()), strict=True):
             flags[index] = adjusted < ALPHA
     shown = [scale.back(value) if math.isfinite(value) else None for value in expected]

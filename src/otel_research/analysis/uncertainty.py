@@ -24,7 +24,7 @@ from otel_research.analysis.engine import QUANTILES
 from otel_research.analysis.gather import Draft
 from otel_research.analysis.measured import Measured
 from otel_research.analysis.result import Interval
-from otel_research.analysis.stats import events, resampling, survival, weighted
+from otel_research.analysis.stats import events, laws, resampling, survival, weighted
 from otel_research.analysis.stats.weighted import Weighted
 from otel_research.errors import NotEnoughData
 
@@ -151,8 +151,6 @@ def _times(found: Intervals, section: str, sample: Weighted, part: dict[str, Any
 
 def _spread(sample: Weighted, value: float | None, alpha: float, *, is_root: bool) -> Interval:
     """Large-sample interval of a variance from the fourth moment, on its logarithm."""
-    from scipy import stats
-
     if value is None or not value > 0:
         raise ValueError("there is no spread")
     # Scaled to unit variance first: fourth powers of raw values leave the range of numbers.
@@ -161,7 +159,7 @@ def _spread(sample: Weighted, value: float | None, alpha: float, *, is_root: boo
     if kurtosis > HEAVY or sample.x.size < 30:
         why = "fewer than 30 values" if sample.x.size < 30 else f"heavy tail (kurtosis {kurtosis:.0f})"
         raise ValueError(f"{why}: an interval of the spread would not hold its level; see iqr and mad")
-    half = float(stats.norm.ppf(1 - alpha / 2)) * math.sqrt(max(kurtosis - 1, 0.0) / sample.x.size)
+    half = laws.normal_quantile(1 - alpha / 2) * math.sqrt(max(kurtosis - 1, 0.0) / sample.x.size)
     half /= 2 if is_root else 1
     return Interval(
         low=value * math.exp(-half), high=value * math.exp(half), level=1 - alpha, method="delta, fourth moment"

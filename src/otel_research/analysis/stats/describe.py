@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from otel_research.analysis.stats import laws
 from otel_research.analysis.stats.outcome import Interval, between, own
 from otel_research.analysis.stats.sample import Floats, confidence_level, finite, is_constant, positive, quiet, sample
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -119,8 +120,6 @@ def quantiles(values: ArrayLike, probs: Iterable[float], kind: int | str = 7) ->
 
     `kind="harrell-davis"` is the smooth estimator of Harrell & Davis (1982).
     """
-    from scipy import stats
-
     method = _KINDS.get(kind) if isinstance(kind, int) else kind
     if method is None:
         raise ConfigurationError(f"There is no quantile type {kind}; Hyndman & Fan's types are 1 to 9.")
@@ -129,6 +128,8 @@ def quantiles(values: ArrayLike, probs: Iterable[float], kind: int | str = 7) ->
         raise ConfigurationError(f"Quantile probabilities lie between 0 and 1, not {at.tolist()}. Use 0.99 for p99.")
     if method == "linear":
         return [float(q) for q in np.quantile(array, at)]
+    from scipy import stats
+
     with quiet():
         return [finite(q, "the quantile") for q in np.atleast_1d(stats.quantile(array, at, method=method))]
 
@@ -144,12 +145,10 @@ def quantile_interval(values: ArrayLike, p: float, confidence: float = 0.95) -> 
     Ranks qbinom(a/2, n, p) and qbinom(1-a/2, n, p) + 1 (David & Nagaraja 2003, section 7.1); where a rank
     does not exist, the sample is too small and the call is refused.
     """
-    from scipy import stats
-
     array = np.sort(sample(values, at_least=2))
     tail = (1 - confidence_level(confidence)) / 2
-    lower = int(stats.binom.ppf(tail, array.size, p))
-    upper = int(stats.binom.ppf(1 - tail, array.size, p)) + 1
+    lower = laws.binomial_quantile(tail, array.size, p)
+    upper = laws.binomial_quantile(1 - tail, array.size, p) + 1
     if lower < 1 or upper > array.size:
         raise NotEnoughData(
             f"{array.size} values do not bound the {p:g} quantile with confidence {confidence:g}; collect more."

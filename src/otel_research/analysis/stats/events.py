@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from otel_research.analysis.stats import laws
 from otel_research.analysis.stats.outcome import Alternative, Estimate, Interval, Outcome, between, by, own
 from otel_research.analysis.stats.sample import confidence_level, counts
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -25,7 +26,7 @@ def poisson_rate(events: int, exposure: float, confidence: float = 0.95) -> Esti
     """Events per unit of exposure with Garwood's (1936) exact interval."""
     _exposed(events, exposure)
     low, high = _garwood(events, (1 - confidence_level(confidence)) / 2)
-    method = by("Garwood 1936 exact Poisson, scipy.stats.chi2")
+    method = by("Garwood 1936 exact Poisson, scipy.special.gammaincinv")
     interval = between(low / exposure, high / exposure, confidence, method)
     return Estimate(events / exposure, math.sqrt(events) / exposure, interval, int(events), method)
 
@@ -71,7 +72,7 @@ def mtbf(total: float, failures: int, confidence: float = 0.95, one_sided: bool 
 def between_failures(total: float, failures: float, confidence: float = 0.95, one_sided: bool = False) -> Interval:
     """The interval of `mtbf`; total and failures may be effective numbers (under weights or clusters)."""
     alpha = 1 - confidence_level(confidence)
-    method = by("exact Poisson, NIST e-Handbook 8.4.5.1, scipy.stats.chi2")
+    method = by("exact Poisson, NIST e-Handbook 8.4.5.1, scipy.special.gammaincinv")
     if not failures or one_sided:
         return between(total / _garwood(failures, alpha)[1], None, confidence, method)
     fewest, most = _garwood(failures, alpha / 2)
@@ -105,10 +106,8 @@ def mean_pass_at_k(trials: Sequence[tuple[int, int]], k: int, confidence: float 
 
 
 def _garwood(events: float, tail: float) -> tuple[float, float]:
-    from scipy import stats
-
-    low = float(stats.chi2.ppf(tail, 2 * events)) / 2 if events else 0.0
-    return low, float(stats.chi2.ppf(1 - tail, 2 * events + 2)) / 2
+    low = laws.chi2_quantile(tail, 2 * events) / 2 if events else 0.0
+    return low, laws.chi2_quantile(1 - tail, 2 * events + 2) / 2
 
 
 def _exposed(events: int, exposure: float) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from otel_research.analysis.stats import laws
 from otel_research.analysis.stats.outcome import Alternative, Estimate, Interval, Outcome, between, by, own
 from otel_research.analysis.stats.sample import confidence_level, counts, finite, quiet
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -62,14 +63,12 @@ def agresti_coull(successes: int, n: int, confidence: float = 0.95) -> Interval:
 
 def jeffreys(successes: int, n: int, confidence: float = 0.95) -> Interval:
     """The equal-tailed Jeffreys interval, with the ends of Brown, Cai & DasGupta (2001) at 0 and n successes."""
-    from scipy import stats
-
     _one(successes, n)
     tail = (1 - confidence_level(confidence)) / 2
-    law = stats.beta(successes + 0.5, n - successes + 0.5)
-    low = 0.0 if successes == 0 else float(law.ppf(tail))
-    high = 1.0 if successes == n else float(law.ppf(1 - tail))
-    return between(low, high, confidence, by("Jeffreys interval, scipy.stats.beta"))
+    law = successes + 0.5, n - successes + 0.5
+    low = 0.0 if successes == 0 else laws.beta_quantile(tail, *law)
+    high = 1.0 if successes == n else laws.beta_quantile(1 - tail, *law)
+    return between(low, high, confidence, by("Jeffreys interval, scipy.special.betaincinv"))
 
 
 def rate(successes: int, n: int, confidence: float = 0.95) -> Estimate:

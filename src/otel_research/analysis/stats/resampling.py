@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from otel_research.analysis.stats import laws
+
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
 RESAMPLES = 4_000
@@ -135,13 +137,11 @@ def binomial_limits(p: float, n: float, alpha: float, clusters: int | None = Non
 
     With few clusters the effective n is itself uncertain, so t replaces z.
     """
-    from scipy import stats
-
     if clusters is not None and clusters > 1:
-        n *= float(stats.norm.ppf(1 - alpha / 2) / stats.t.ppf(1 - alpha / 2, clusters - 1)) ** 2
+        n *= (laws.normal_quantile(1 - alpha / 2) / laws.t_quantile(1 - alpha / 2, clusters - 1)) ** 2
     below = p * n
-    low = float(stats.beta.ppf(alpha / 2, below, n - below + 1))
-    return low, float(stats.beta.ppf(1 - alpha / 2, below + 1, n - below))
+    low = laws.beta_quantile(alpha / 2, below, n - below + 1)
+    return low, laws.beta_quantile(1 - alpha / 2, below + 1, n - below)
 
 
 def at_shares(ordered: Floats, low: float, high: float) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from otel_research.analysis.stats import laws
 from otel_research.analysis.stats.describe import mean
 from otel_research.analysis.stats.outcome import Outcome, by, own
 from otel_research.analysis.stats.sample import Floats, is_constant, sample
@@ -46,8 +47,6 @@ def autocorrelations(values: ArrayLike, lags: list[int]) -> list[float]:
 
 def ljung_box(values: ArrayLike, lags: int = 10, fitted: int = 0) -> Outcome:
     """Ljung & Box's (1978) test that the first `lags` autocorrelations are 0; the estimate is that of lag 1."""
-    from scipy import stats
-
     array = sample(values, at_least=3, what="the series")
     if not 1 <= lags < array.size:
         raise NotEnoughData(f"A series of {array.size} values cannot be tested at {lags} lags.")
@@ -57,8 +56,8 @@ def ljung_box(values: ArrayLike, lags: int = 10, fitted: int = 0) -> Outcome:
     r = autocorrelations(array, list(range(1, lags + 1)))
     q = n * (n + 2) * math.fsum(value**2 / (n - lag) for lag, value in enumerate(r, start=1))
     df = lags - fitted
-    p_value = float(stats.chi2.sf(q, df))
-    return Outcome(q, p_value, float(df), r[0], None, by("Ljung & Box 1978, scipy.stats.chi2"))
+    p_value = laws.chi2_upper_tail(q, df)
+    return Outcome(q, p_value, float(df), r[0], None, by("Ljung & Box 1978, scipy.special.gammaincc"))
 
 
 def effective_n(values: ArrayLike) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from otel_research.analysis.stats import laws
 from otel_research.analysis.stats.outcome import Estimate, Interval, Outcome, between, by, own
 from otel_research.analysis.stats.sample import Floats, confidence_level, finite, quiet, sample
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -63,8 +64,6 @@ def linearised_quantile(
     log-log band of S at the quantile is then read off the curve (Woodruff 1952; Brookmeyer & Crowley 1982).
     A side that the data do not reach is the largest time. None where the quantile is the very first event's time.
     """
-    from scipy import stats
-
     order = np.lexsort((~is_event, times))
     x, event, w = times[order], is_event[order], weights[order]
     groups = np.arange(x.size) if clusters is None else clusters[order]
@@ -84,7 +83,7 @@ def linearised_quantile(
     sums = np.bincount(groups, weights=influence)
     count = int(np.unique(groups).size)
     error = float(np.sqrt((sums**2).sum() * count / max(count - 1, 1)))
-    bend = float(stats.norm.ppf((1 + confidence) / 2)) * error / abs(float(np.log(curve[at])))
+    bend = laws.normal_quantile((1 + confidence) / 2) * error / abs(float(np.log(curve[at])))
     low, high = ((1 - p) ** float(np.exp(side * bend)) for side in (-1, 1))
     ends = [_first_at(steps, curve, level) for level in (low, high)]
     top = float(x[-1])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from otel_research.analysis.stats import clusters, resampling
+from otel_research.analysis.stats import clusters, laws, resampling
 from otel_research.analysis.stats.outcome import Interval, between, own
 from otel_research.analysis.stats.proportions import wilson_share
 from otel_research.analysis.stats.ratios import DELTA
@@ -68,12 +68,10 @@ def mean_error(sample: Weighted) -> tuple[float, float]:
 
 def mean_interval(sample: Weighted, confidence: float = 0.95, *, log: bool = False) -> Interval:
     """t interval of a mean; `log` gives the geometric mean's."""
-    from scipy import stats
-
     x = np.log(sample.x) if log else sample.x
     error, df = mean_error(sample.having(x))
     centre = float(np.average(x, weights=sample.weight))
-    half = float(stats.t.ppf((1 + confidence) / 2, df)) * error
+    half = laws.t_quantile((1 + confidence) / 2, df) * error
     low, high = centre - half, centre + half
     if log:
         low, high = math.exp(low), math.exp(high)
@@ -83,15 +81,13 @@ def mean_interval(sample: Weighted, confidence: float = 0.95, *, log: bool = Fal
 
 def ratio_interval(top: Weighted, bottom: Floats, confidence: float = 0.95) -> tuple[float, Interval]:
     """A ratio of two (weighted) sums over the same units with its delta-method t interval."""
-    from scipy import stats
-
     below = float((bottom * top.weight).sum())
     if not below:
         raise NotEnoughData("the denominator sums to 0, so there is no ratio")
     ratio = float((top.x * top.weight).sum()) / below
     # The ratio's error is that of the mean of x - ratio * y, in units of mean y.
     error, df = mean_error(top.having(top.x - ratio * bottom))
-    half = float(stats.t.ppf((1 + confidence) / 2, df)) * error / (below / float(top.weight.sum()))
+    half = laws.t_quantile((1 + confidence) / 2, df) * error / (below / float(top.weight.sum()))
     return ratio, between(ratio - half, ratio + half, confidence, own(f"t, {DELTA}"))
 
 
