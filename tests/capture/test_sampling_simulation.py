@@ -12,6 +12,8 @@ from opentelemetry.trace import Status, StatusCode
 
 import otel_research as otr
 
+pytestmark = pytest.mark.once  # a simulation
+
 CALLS = 300
 SAMPLES = 16
 BEGAN = 1_700_000_000_000_000_000

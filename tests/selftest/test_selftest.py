@@ -25,6 +25,7 @@ def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(selftest, "SCENARIOS", tuple(selftest.named(name) for name in names))
 
 
+@pytest.mark.once  # its parts run in tests/crash on every Python
 def test_nothing_is_lost_on_this_machine(tmp_path: Path) -> None:
     """Every scenario runs as it says, loses nothing and leaves a balanced ledger, all in under two minutes."""
     began = time.monotonic()

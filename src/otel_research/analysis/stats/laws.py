@@ -56,5 +56,5 @@ def binomial_quantile(p: float, n: int, chance: float) -> int:
     """The smallest count of successes in n that is not exceeded with probability p or more."""
     from scipy.special import bdtr, bdtrik
 
-    count = math.ceil(bdtrik(p, n, chance))
+    count = math.ceil(float(bdtrik(p, n, chance)))
     return count - 1 if count > 0 and bdtr(count - 1, n, chance) >= p else count
