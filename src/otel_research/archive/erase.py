@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from otel_research.archive import local, results, seal
 from otel_research.archive.verify import verify
 from otel_research.errors import ArchiveError, ConfigurationError
 from otel_research.experiments import ExperimentRecord
+from otel_research.store.files import private
 
 WHO = ("user_id", "session_id", "conversation_id", "trace_id")
 """Columns that say whose spans they are."""
@@ -68,13 +68,15 @@ def _rewrite(folder: Path, fresh: Path, column: str, value: str, reason: str) ->
     ended = left.select((~pl.col("status").eq_missing("interrupted")).sum()).collect().item()
     ledger = msgspec.json.decode((folder / "ledger.json").read_bytes())
     ledger |= {"stored": int(ended), "erased": ledger.get("erased", 0) + ledger["stored"] - int(ended)}
-    shutil.copy(folder / "annotations.jsonl", fresh / "annotations.jsonl")
     seal.write_parts(
         fresh,
         msgspec.structs.replace(record, content_hash=hashed),
-        {"ledger.json": seal.encoded(ledger), "prices.json": (folder / "prices.json").read_bytes()},
+        {
+            "ledger.json": seal.encoded(ledger),
+            **{name: (folder / name).read_bytes() for name in ("annotations.jsonl", "prices.json")},
+        },
     )
-    (fresh / "results.json").write_bytes(seal.encoded(results.derived(results.subject_of(fresh))))
+    private(fresh / "results.json").write_bytes(seal.encoded(results.derived(results.subject_of(fresh))))
     kept_before = (folder / seal.SEAL).read_text().split("\n")[0]
     seal.close(
         fresh,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from otel_research.errors import ArchiveError, ConfigurationError
-from otel_research.store.files import sync_file, sync_folder
+from otel_research.store.files import make_folder, sync_file, sync_folder
 
 
 def put(target: Path, build: Callable[[Path], str]) -> tuple[str, str]:
@@ -19,7 +19,7 @@ def put(target: Path, build: Callable[[Path], str]) -> tuple[str, str]:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigurationError(f"{target} is there already and not empty. Choose another path for the archive.")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with beside(target) as folder:
             seal = build(folder)
             replace(folder, target)
@@ -50,7 +50,7 @@ class beside:
         self._folder = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
     def __enter__(self) -> Path:
-        self._folder.mkdir()
+        self._folder.mkdir(mode=0o700)
         return self._folder
 
     def __exit__(self, *exc_info: object) -> None:

@@ -13,6 +13,7 @@ from otel_research.analysis.subject import Subject
 from otel_research.archive import results, seal
 from otel_research.errors import ConfigurationError
 from otel_research.experiments import ExperimentRecord
+from otel_research.store.files import private
 
 
 def build(folder: Path, subject: Subject, ledger: Callable[[], Mapping[str, Any]], price_table: Any = None) -> str:
@@ -44,7 +45,7 @@ def build(folder: Path, subject: Subject, ledger: Callable[[], Mapping[str, Any]
         "prices.json": seal.encoded(kept.used(spans, price_table)),
     }
     seal.write_parts(folder, final, texts)
-    (folder / "results.json").write_bytes(seal.encoded(results.derived(results.subject_of(folder))))
+    private(folder / "results.json").write_bytes(seal.encoded(results.derived(results.subject_of(folder))))
     return seal.close(
         folder,
         seal.Manifest(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from otel_research.archive import seal
 from otel_research.errors import ArchiveError, ConfigurationError
+from otel_research.store.files import make_folder, private
 from otel_research.store.objects import Bucket, split
 
 
@@ -40,8 +41,8 @@ def fetched(url: str) -> Iterator[Path]:
             target = folder / path
             if folder not in target.resolve().parents:
                 raise ArchiveError(f"{url} holds {path!r}, which is no file of an archive.")
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             content = objects.get(path)
             if content is not None:
-                target.write_bytes(content)
+                private(target).write_bytes(content)
         yield folder

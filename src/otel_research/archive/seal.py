@@ -25,6 +25,7 @@ import msgspec
 
 from otel_research.errors import ArchiveError
 from otel_research.experiments import ExperimentRecord
+from otel_research.store.files import private
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,23 +72,24 @@ def encoded(value: Any) -> bytes:
 
 def write_parts(folder: Path, record: ExperimentRecord, texts: Mapping[str, bytes]) -> None:
     """The files beside the spans."""
-    (folder / "experiment.json").write_bytes(encoded(record))
-    (folder / "design.json").write_bytes(encoded({name: getattr(record, name) for name in _DESIGN}))
-    (folder / "environment.json").write_bytes(encoded(record.environment))
+    private(folder / "experiment.json").write_bytes(encoded(record))
+    private(folder / "design.json").write_bytes(encoded({name: getattr(record, name) for name in _DESIGN}))
+    private(folder / "environment.json").write_bytes(encoded(record.environment))
     for name, content in texts.items():
-        (folder / name).write_bytes(content)
+        private(folder / name).write_bytes(content)
 
 
 def write_spans(folder: Path, spans: pl.LazyFrame) -> int:
     """The spans, in files of at most `PART_ROWS` rows; how many rows."""
-    (folder / "spans").mkdir(parents=True)
+    (folder / "spans").mkdir(mode=0o700)
     rows, number = 0, 0
     for frame in spans.collect_batches(chunk_size=PART_ROWS, maintain_order=True):
         for part in frame.iter_slices(PART_ROWS):
-            part.write_parquet(folder / "spans" / f"{number:05}.parquet", compression="zstd", statistics=True)
+            path = private(folder / "spans" / f"{number:05}.parquet")
+            part.write_parquet(path, compression="zstd", statistics=True)
             rows, number = rows + part.height, number + 1
     if number == 0:
-        spans.collect().write_parquet(folder / "spans" / "00000.parquet")
+        spans.collect().write_parquet(private(folder / "spans" / "00000.parquet"))
     return rows
 
 
@@ -122,8 +124,8 @@ def close(folder: Path, manifest: Manifest) -> str:
     )
     content = encoded(whole)
     seal = hashlib.sha256(content).hexdigest()
-    (folder / MANIFEST).write_bytes(content)
-    (folder / SEAL).write_text(f"{seal}\n{seal}\n")
+    private(folder / MANIFEST).write_bytes(content)
+    private(folder / SEAL).write_text(f"{seal}\n{seal}\n")
     return seal
 
 

@@ -16,7 +16,7 @@ from otel_research.experiments import ExperimentRecord
 from otel_research.ingest.json_body import message_from
 from otel_research.ingest.sender import Target, TooLarge
 from otel_research.ingest.signals import TRACES
-from otel_research.store.files import write_whole
+from otel_research.store.files import make_folder, write_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -110,7 +110,7 @@ class _Mark:
     def write(self, rows: int) -> None:
         """It has answered for so many."""
         if self._is_kept:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             write_whole(self._path, msgspec.json.encode(rows))
 
     def remove(self) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from otel_research.errors import ConfigurationError
 from otel_research.journal.writer import Writer, this_writer
 from otel_research.store import presence
-from otel_research.store.files import one_at_a_time, write_whole
+from otel_research.store.files import make_folder, one_at_a_time, write_whole
 from otel_research.store.follow import Cursor
 from otel_research.store.formats import check_format
 
@@ -60,7 +60,7 @@ class Backlog:
         """Take the delivery of a writer's spans; False where a living process has it."""
         if writer in self._known:
             return True
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with one_at_a_time(self.folder):
             found = self._read(writer)
             if found.by is not None and not self._is_mine(found.by) and not self._has_gone(found.by, writer):
@@ -113,8 +113,8 @@ class Backlog:
     def note_catalogue(self, *, is_waiting: bool) -> None:
         """Remember whether it does."""
         if is_waiting:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "catalogue").touch()
+            make_folder(self.folder)
+            (self.folder / "catalogue").touch(mode=0o600)
         else:
             (self.folder / "catalogue").unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import msgspec
 
 from otel_research.errors import StoreError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id
-from otel_research.store.files import write_whole
+from otel_research.store.files import make_folder, write_whole
 from otel_research.store.formats import check_format
 
 FORMAT_VERSION = 1
@@ -35,7 +35,7 @@ class DiskCatalogue:
         """Store or replace a record, atomically."""
         folder = self.folder(record.id)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_whole(folder / "experiment.json", msgspec.json.format(msgspec.json.encode(record), indent=2))
         except OSError as error:
             raise StoreError(
@@ -65,17 +65,16 @@ class DiskCatalogue:
         return self._read()[1]
 
     def _read(self) -> tuple[list[ExperimentRecord], list[str]]:
-        records, troubles = [], []
+        found, troubles = [], []
         for path in sorted(self.root.glob("*/experiment.json")):
             try:
-                records.append(decoded(path.read_bytes(), path))
+                found.append((path, path.read_bytes()))
             except FileNotFoundError:
                 continue  # deleted meanwhile
-            except StoreError as error:
-                troubles.append(str(error))
             except OSError as error:
                 troubles.append(f"{path} cannot be read: {error.strerror or error}.")
-        return records, troubles
+        records, unread = readable(found)
+        return records, troubles + unread
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Forget a record and everything beside it."""
@@ -109,7 +108,7 @@ class DiskCatalogue:
         """
         self._unwritten_ledgers.setdefault(experiment_id, {})[writer] = counts
         folder = self.folder(experiment_id) / "ledger"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         write_whole(folder / f"{writer}.json", msgspec.json.encode(counts))
         self._unwritten_ledgers[experiment_id].pop(writer, None)
 
@@ -130,6 +129,17 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_bytes().splitlines():
         with contextlib.suppress(msgspec.DecodeError):
             yield msgspec.json.decode(line)
+
+
+def readable(found: Iterable[tuple[Path | str, bytes]]) -> tuple[list[ExperimentRecord], list[str]]:
+    """(the records among (where, JSON) that can be read, a sentence for each other): one must not hide the rest."""
+    records, troubles = [], []
+    for where, data in found:
+        try:
+            records.append(decoded(data, where))
+        except StoreError as error:
+            troubles.append(str(error))
+    return records, troubles
 
 
 def decoded(data: bytes, path: Path | str) -> ExperimentRecord:

@@ -33,7 +33,7 @@ from otel_research.journal.segment import Segment, open_file_segment
 from otel_research.journal.writer import Writer
 from otel_research.store import backlog, manifest, presence, rows, seal
 from otel_research.store.catalogue import DiskCatalogue
-from otel_research.store.files import write_whole
+from otel_research.store.files import make_folder, write_whole
 from otel_research.store.follow import Cursor, Part, WriterFollower
 from otel_research.store.tail import SegmentFile, WriterTail, segment_files, segment_name
 
@@ -82,7 +82,7 @@ class DiskStore(DiskCatalogue):
         def open_segment(writer: Writer, index: int, size: int) -> Segment:
             if not journal.parent.exists() and index > 0:
                 raise OSError(errno.ENOENT, "the experiment's folder was removed while it ran", str(journal.parent))
-            journal.mkdir(parents=True, exist_ok=True)
+            make_folder(journal)
             self._limit.check(journal, size)
             return open_file_segment(journal / segment_name(writer.name, index), size)
 
@@ -104,7 +104,7 @@ class DiskStore(DiskCatalogue):
                     continue
                 home = self.folder(experiment_id) / "journal" / file.path.name
                 try:
-                    home.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(home.parent)
                     write_whole(home, file.path.read_bytes())
                 except OSError:
                     return

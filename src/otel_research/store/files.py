@@ -1,4 +1,7 @@
-"""Files that are complete or absent: written beside, made durable, then renamed."""
+"""Files that are complete or absent: written beside, made durable, then renamed.
+
+Spans hold what people said to models, so files and folders of ours are their owner's alone (0600, 0700).
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,22 @@ LEFT_SECONDS = 3600.0
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, for this user alone; one that is there stays as it is."""
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        # Not `parents=True`, which makes those above with the permissions of the umask.
+        make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def private(path: Path) -> Path:
+    """The path, as an empty file that only this user can read: whoever writes to it by name leaves it so."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+    return path
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block succeeds.
@@ -32,7 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        yield temporary
+        yield private(temporary)
         sync_file(temporary)
         os.replace(temporary, path)
     except BaseException:
@@ -51,7 +70,7 @@ def create_whole(path: Path, data: bytes) -> bool:
     """Create the file with this content; False, and no change, where it exists already."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        temporary.write_bytes(data)
+        private(temporary).write_bytes(data)
         sync_file(temporary)
         os.link(temporary, path)
     except FileExistsError:

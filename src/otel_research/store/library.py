@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otel_research.context import environment
-from otel_research.errors import ExperimentRunning, StoreError, UnknownExperiment
+from otel_research.errors import ExperimentRunning, StoreError, StoreUnreachable, UnknownExperiment
 from otel_research.experiments import EndedBy, ExperimentRecord, has_tag
 from otel_research.spans.digest import content_hash
 from otel_research.store import converting, rows
 from otel_research.store.backlog import key_of
 from otel_research.store.base import Accounts, Catalogue, Journaled, Store
 from otel_research.store.feed import Feed, destination_of
-from otel_research.store.files import write_whole
+from otel_research.store.files import make_folder, write_whole
 from otel_research.store.mirror import Mirror
 from otel_research.store.urls import open_store
 
@@ -171,8 +171,7 @@ class Library:
     ) -> list[ExperimentRecord]:
         """The records that match everything given, oldest first."""
         for waiting in self.leftovers():
-            with contextlib.suppress(UnknownExperiment):
-                self.get(waiting)
+            self._bring(waiting)
         records = [self._mended_if_readable(record) for record in self.catalogue.list_experiments()]
         return [
             record
@@ -183,6 +182,15 @@ class Library:
             and (tag is None or has_tag(record.tags, tag))
             and (study is None or record.study == study)
         ]
+
+    def _bring(self, experiment_id: str) -> None:
+        """Deliver what waits here of one experiment; one whose record cannot be read must not hide the others."""
+        try:
+            self.get(experiment_id)
+        except StoreUnreachable:
+            raise
+        except (UnknownExperiment, StoreError) as error:
+            _logger.debug("otel_research: what waits here of experiment %s stays here: %s", experiment_id, error)
 
     def _mended_if_readable(self, record: ExperimentRecord) -> ExperimentRecord:
         """The record as it is where its journal cannot be read: one must not hide the others."""
@@ -269,7 +277,7 @@ class Library:
 
         if isinstance(self.journal, DiskStore) and isinstance(self.spill, DiskStore):
             folder = self.journal.folder(experiment_id)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_whole(folder / _SPILL, str(self.spill.root).encode("utf-8", "surrogateescape"))
 
     def _second_places(self, experiment_id: str) -> list[Any]:

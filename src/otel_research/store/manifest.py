@@ -21,7 +21,7 @@ import msgspec
 
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
-from otel_research.store.files import create_whole, one_at_a_time
+from otel_research.store.files import create_whole, make_folder, one_at_a_time
 from otel_research.store.formats import check_format
 
 FORMAT_VERSION = 1
@@ -105,7 +105,7 @@ def update(folder: Path, change: Callable[[Manifest], Manifest]) -> Manifest:
 
     `change` is asked again for every attempt; for a manifest that has its change it gives the same one back.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with one_at_a_time(folder):
         while True:
             current = latest(folder)

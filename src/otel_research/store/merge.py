@@ -29,7 +29,7 @@ from otel_research.journal.received import Received
 from otel_research.spans.record import SpanRecord
 from otel_research.store import manifest
 from otel_research.store.catalogue import DiskCatalogue, decoded
-from otel_research.store.files import replacing, write_whole
+from otel_research.store.files import make_folder, replacing, write_whole
 from otel_research.store.manifest import Manifest, Sealed
 from otel_research.store.tail import is_segment_name
 
@@ -121,7 +121,7 @@ def merge_segment(home: Path, segment: Segment, *, part: str = "journal") -> Non
         known = max(known, read_segment(there).frames)
     if segment.frames <= known:
         return
-    there.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(there.parent)
     with replacing(there) as temporary:
         with segment.path.open("rb") as file:
             temporary.write_bytes(file.read(segment.end))
@@ -164,7 +164,7 @@ def _bring(source: Path, target: Path) -> None:
         )
     if target.exists() and target.samefile(source):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
@@ -185,7 +185,7 @@ def _merge_ledgers(home: Path, copy: Path) -> None:
         there = home / "ledger" / path.name
         told = path.read_bytes()
         if not there.exists() or _weight(told) > _weight(there.read_bytes()):
-            there.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(there.parent)
             write_whole(there, told)
 
 
@@ -201,7 +201,7 @@ def _merge_annotations(home: Path, copy: Path) -> None:
     merged = dict.fromkeys((*known, *_lines(copy / "annotations.jsonl")))
     if len(merged) > len(known):
         ordered = sorted(merged, key=lambda line: (msgspec.json.decode(line).get("time_ns") or 0, line))
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         write_whole(there, b"".join(line + b"\n" for line in ordered))
 
 

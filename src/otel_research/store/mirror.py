@@ -12,6 +12,7 @@ from otel_research.experiments import STAND_IN, ExperimentRecord
 from otel_research.store.backlog import Backlog
 from otel_research.store.base import Catalogue
 from otel_research.store.catalogue import DiskCatalogue
+from otel_research.store.files import make_folder
 
 _logger = logging.getLogger("otel_research")
 
@@ -48,7 +49,7 @@ class Mirror:
         )
 
     def _annotate_here(self, experiment_id: str, note: dict[str, Any]) -> None:
-        self._local.folder(experiment_id).mkdir(parents=True, exist_ok=True)
+        make_folder(self._local.folder(experiment_id))
         self._local.annotate(experiment_id, note)
 
     def _now_or_later(self, experiment_id: str, now: Callable[[], None], later: Callable[[], None]) -> None:
@@ -98,6 +99,11 @@ class Mirror:
             if self.backlog(record.id).is_catalogue_waiting:
                 found[record.id] = record
         return sorted(found.values(), key=lambda record: (record.started_ns, record.id))
+
+    def unreadable(self) -> list[str]:
+        """What hides an experiment from the list: a sentence for each record that cannot be read, there or here."""
+        told = getattr(self._remote, "unreadable", None)
+        return [*(told() if callable(told) else ()), *self._local.unreadable()]
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Forget a record, there and here."""

@@ -36,8 +36,8 @@ def beat(folder: Path, writer: Writer) -> None:
     """This process records the experiment in the folder, if it is (still) there."""
     sign = _sign(folder, writer)
     with contextlib.suppress(FileNotFoundError):
-        sign.parent.mkdir(exist_ok=True)
-        sign.touch()
+        sign.parent.mkdir(mode=0o700, exist_ok=True)
+        sign.touch(mode=0o600)
 
 
 def leave(folder: Path, writer: Writer) -> None:
@@ -108,7 +108,7 @@ def forget(file: SegmentFile, *, is_ours: bool) -> None:
     elif has_gone(writer, file.path):
         aside = file.path.parent / "aside"
         with contextlib.suppress(FileNotFoundError):
-            aside.mkdir(exist_ok=True)
+            aside.mkdir(mode=0o700, exist_ok=True)
             os.rename(file.path, aside / file.path.name)
 
 

@@ -20,7 +20,7 @@ import msgspec
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
 from otel_research.store import manifest, rows
-from otel_research.store.files import one_at_a_time, replacing, sweep
+from otel_research.store.files import make_folder, one_at_a_time, replacing, sweep
 from otel_research.store.manifest import Manifest, Sealed
 from otel_research.store.tail import SegmentFile, WriterTail, segment_files
 
@@ -125,7 +125,7 @@ def write_parquet(folder: Path, name: str, frame: pl.DataFrame) -> tuple[str | N
     """(file name, sha256) of the rows, sorted by start; (None, None) for no rows."""
     if frame.is_empty():
         return None, None
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{name}.parquet"
     with replacing(path) as temporary:
         _write(frame.sort("start_ns", maintain_order=True), temporary)
