@@ -11,7 +11,7 @@ import msgspec
 from otel_research.context import uninstrumented
 from otel_research.errors import UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id
-from otel_research.store.catalogue import decoded
+from otel_research.store.catalogue import decoded, readable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -59,9 +59,16 @@ class PostgresCatalogue:
         )
 
     def list_experiments(self) -> list[ExperimentRecord]:
-        """Every record, oldest first."""
+        """Every readable record, oldest first."""
+        return self._read()[0]
+
+    def unreadable(self) -> list[str]:
+        """What hides an experiment from the list: a sentence for each record that cannot be read."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[list[ExperimentRecord], list[str]]:
         found = self._rows("SELECT id, record FROM experiments ORDER BY started_ns, id")
-        return [decoded(text.encode(), f"experiment {name} in {self.url}") for name, text in found]
+        return readable((f"experiment {name} in {self.url}", text.encode()) for name, text in found)
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Forget a record and its annotations."""

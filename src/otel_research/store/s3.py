@@ -25,7 +25,7 @@ import msgspec
 from otel_research.errors import StoreClosed, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id, is_id
 from otel_research.store import manifest, rows
-from otel_research.store.catalogue import decoded
+from otel_research.store.catalogue import decoded, readable
 from otel_research.store.manifest import Manifest, Sealed
 from otel_research.store.objects import Bucket, polars_options, split
 
@@ -49,6 +49,7 @@ class S3Store:
         self.url = self._bucket.url
         self._is_closed = False
         self._is_checked = False
+        self._unreadable: list[str] | None = None
         # Protects the check, which is made once.
         self._lock = threading.RLock()
 
@@ -183,14 +184,17 @@ class S3Store:
         return decoded(data, f"{self.url}/{name}")
 
     def list_experiments(self) -> list[ExperimentRecord]:
-        """Every record, oldest first."""
-        found = []
-        for known in self._bucket.folders():
-            name = f"{known}/experiment.json"
-            data = self._bucket.get(name) if is_id(known) else None
-            if data is not None:
-                found.append(decoded(data, f"{self.url}/{name}"))
+        """Every readable record, oldest first."""
+        names = [f"{known}/experiment.json" for known in self._bucket.folders() if is_id(known)]
+        contents = [(f"{self.url}/{name}", self._bucket.get(name)) for name in names]
+        found, self._unreadable = readable((where, data) for where, data in contents if data is not None)
         return sorted(found, key=lambda record: (record.started_ns, record.id))
+
+    def unreadable(self) -> list[str]:
+        """What hid an experiment from the last list, a sentence each: every record is an object to fetch."""
+        if self._unreadable is None:
+            self.list_experiments()
+        return list(self._unreadable or ())
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Forget a record and its annotations."""
