@@ -112,9 +112,9 @@ def test_only_what_is_needed_is_fetched(store: PostgresStore, monkeypatch: pytes
     asked: list[list[str]] = []
     fetch = PostgresStore._fetch
 
-    def watched(self: PostgresStore, experiment: Any, columns: list[str], limit: Any, size: int) -> Any:
+    def watched(self: PostgresStore, experiment: Any, columns: list[str], *others: Any) -> Any:
         asked.append(columns)
-        return fetch(self, experiment, columns, limit, size)
+        return fetch(self, experiment, columns, *others)
 
     monkeypatch.setattr(PostgresStore, "_fetch", watched)
     found = store.scan("e" * 32).filter(pl.col("condition") == "a").select("span_id").collect()

@@ -133,7 +133,7 @@ def test_four_writers_killed_at_random_and_started_again(postgres_url: str) -> N
         running[number] = start(number)
         assert running[number].stdout.readline() == "ready\n"  # type: ignore[union-attr]
     for process in running.values():
-        assert process.communicate(timeout=60)[0] == "done\n"
+        assert process.communicate(timeout=30 * max(KILLS, 2))[0] == "done\n"
     found = PostgresStore(postgres_url).scan().select("span_id", "status").collect()
     assert found["span_id"].n_unique() == found.height == 5 * ROWS // 2
     assert found["status"].unique().to_list() == ["unset"]

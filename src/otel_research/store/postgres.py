@@ -19,8 +19,10 @@ from otel_research.experiments import check_id
 from otel_research.spans.schema import IDENTITY, STORED, names, polars_schema
 from otel_research.store import rows
 from otel_research.store.postgres_catalogue import PostgresCatalogue
-from otel_research.store.postgres_database import Database, load_psycopg, sql
-from otel_research.store.postgres_rows import ARRIVING, arriving_type, from_csv, selected, stored_as, to_csv, value_of
+from otel_research.store.postgres_database import Database, load_psycopg
+from otel_research.store.postgres_rows import from_csv, selected, without_nul
+from otel_research.store.postgres_write import store_rows
+from otel_research.store.pushdown import condition
 from otel_research.store.urls import redacted
 
 if TYPE_CHECKING:
@@ -64,30 +66,7 @@ class PostgresStore(PostgresCatalogue):
         with self._writing() as connection:
             if frame.height:
                 self._make_partitions(connection, frame)
-                self._store(connection, to_csv(frame))
-
-    def _store(self, connection: Connection, content: bytes) -> None:
-        psycopg = load_psycopg()
-        try:
-            self._insert(connection, content, "{}::jsonb")
-        except (psycopg.DataError, psycopg.errors.StatementTooComplex):
-            # Something that jsonb cannot hold: look at each row.
-            self._insert(connection, content, "as_jsonb({})")
-
-    def _insert(self, connection: Connection, content: bytes, as_json: str) -> None:
-        declared = ", ".join(f'"{column.name}" {arriving_type(column)}' for column in ARRIVING)
-        columns = [f'"{stored_as(column)}"' for column in ARRIVING]
-        values = [value_of(column) for column in ARRIVING]
-        columns.append("attributes")
-        values.append(as_json.format("substr(attributes, 2)"))
-        changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name.strip('"') not in IDENTITY)
-        insert = sql("insert").format(columns=", ".join(columns), values=", ".join(values), changes=changes)
-        with connection.transaction():
-            connection.execute(f"CREATE TEMPORARY TABLE arriving ({declared}) ON COMMIT DROP".encode())
-            with connection.cursor() as cursor:
-                with cursor.copy("COPY arriving FROM STDIN (FORMAT csv)") as copy:
-                    copy.write(content)
-                cursor.execute(insert.encode())
+                store_rows(connection, without_nul(frame))
 
     def _make_partitions(self, connection: Connection, frame: pl.DataFrame) -> None:
         """One per month that occurs, made when it first does."""
@@ -140,7 +119,7 @@ class PostgresStore(PostgresCatalogue):
     # -- the way out --------------------------------------------------------------------
 
     def scan(self, experiment_id: str | None = None) -> pl.LazyFrame:
-        """Every stored row once; only the columns that are needed are fetched, when they are.
+        """Every stored row once; only the columns and, as far as a filter says so in ways that SQL knows, rows that are needed.
 
         Of an experiment that still runs the rows of this moment are fetched at once: a query that
         reads them several times must find the same.
@@ -155,7 +134,7 @@ class PostgresStore(PostgresCatalogue):
         ) -> Iterator[pl.DataFrame]:
             wanted = names(STORED) if with_columns is None else with_columns
             limit = n_rows if predicate is None else None
-            for frame in self._fetch(experiment_id, wanted, limit, batch_size or _READ_ROWS):
+            for frame in self._fetch(experiment_id, wanted, limit, batch_size or _READ_ROWS, predicate):
                 yield frame if predicate is None else frame.filter(predicate)
 
         return register_io_source(batches, schema=polars_schema(STORED))
@@ -172,11 +151,20 @@ class PostgresStore(PostgresCatalogue):
         return pl.concat(frames).lazy() if frames else rows.nothing()
 
     def _fetch(
-        self, experiment_id: str | None, columns: list[str], limit: int | None, size: int
+        self,
+        experiment_id: str | None,
+        columns: list[str],
+        limit: int | None,
+        size: int,
+        predicate: pl.Expr | None = None,
     ) -> Iterator[pl.DataFrame]:
-        where = "" if experiment_id is None else f"WHERE experiment_id = '{check_id(experiment_id)}'"
+        """The rows of one experiment or all; of a predicate what the database understands."""
+        tests = [] if experiment_id is None else [f"experiment_id = '{check_id(experiment_id)}'"]
+        told = condition(predicate, lambda value: str(load_psycopg().sql.Literal(value).as_string()))
+        where = " AND ".join([*tests, *([] if told is None else [told])])
         most = "" if limit is None else f"LIMIT {limit:d}"
-        query = f"COPY (SELECT {selected(columns)} FROM spans {where} {most}) TO STDOUT (FORMAT csv)"
+        chosen = f"SELECT {selected(columns)} FROM spans {f'WHERE {where}' if where else ''} {most}"
+        query = f"COPY ({chosen}) TO STDOUT (FORMAT csv)"
         waiting: list[bytes] = []
         with contextlib.ExitStack() as stack:
             connection = stack.enter_context(self._database.reading())

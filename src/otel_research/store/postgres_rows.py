@@ -1,14 +1,14 @@
-"""Rows as PostgreSQL's CSV and back, whole columns at a time.
+"""Rows as PostgreSQL takes them, and back from its CSV, whole columns at a time.
 
-Text has the mark `=` before it on the way, so that empty text and no text differ; ids are bytes;
-the attributes go over once and become text and `jsonb` there.
+Ids are bytes there. On the way back text has the mark `=` before it, so that empty text and no text differ.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from otel_research.errors import StoreError
 from otel_research.spans.schema import DERIVED, STORED, Column, polars_schema
@@ -22,8 +22,9 @@ IDS = {"trace_id": 32, "span_id": 16, "parent_span_id": 16}
 TYPES = {"text": "text", "int": "bigint", "float": "double precision", "bool": "boolean"}
 EXACT = Column("exact", "text", "JSON: columns whose text holds NUL")
 ARRIVING = (*STORED, EXACT)
-"""The columns of the temporary table, in the order of the CSV."""
-_STANDS_IN = "\N{SYMBOL FOR NULL}"
+"""The columns that are written, in their order."""
+STANDS_IN = "\N{SYMBOL FOR NULL}"
+"""What a column shows in place of NUL."""
 _NO_ID = "00" * 17
 """Before the text of an id that is not one: longer than any id."""
 
@@ -38,38 +39,37 @@ def stored_as(column: Column) -> str:
     return "attributes_text" if column.name == "attributes" else column.name
 
 
-def value_of(column: Column) -> str:
-    """The SQL that takes the mark off again."""
-    return column.name if column.name in IDS or column.type != "text" else f"substr({column.name}, 2)"
+def to_rows(frame: pl.DataFrame, json_version: bytes | None) -> list[tuple[Any, ...]]:
+    """The rows of `without_nul` as Python values in the order of `ARRIVING`, ids as bytes.
 
-
-def to_csv(frame: pl.DataFrame) -> bytes:
-    """The rows as PostgreSQL reads them."""
+    With a `json_version` the attributes once more at the end, as the binary form of jsonb.
+    """
     import polars as pl
 
-    frame = _without_nul(frame)
-    marked = [
-        _id_out(column.name)
-        if column.name in IDS
-        else pl.lit(MARK) + pl.col(column.name)
-        if column.type == "text"
-        else pl.col(column.name)
+    columns = [
+        _hex(column.name).str.decode("hex").alias(column.name) if column.name in IDS else pl.col(column.name)
         for column in ARRIVING
     ]
-    names_ = [column.name for column in ARRIVING]
-    out = frame.select(expression.alias(name) for expression, name in zip(marked, names_, strict=True))
-    return out.write_csv(include_header=False).encode()
+    if json_version is not None:
+        columns.append((pl.lit(json_version) + pl.col("attributes").cast(pl.Binary)).alias("attributes_json"))
+    return frame.select(columns).rows()
 
 
-def _id_out(name: str) -> pl.Expr:
+def _hex(name: str) -> pl.Expr:
     import polars as pl
 
     is_id = pl.col(name).str.contains(f"^[0-9a-f]{{{IDS[name]}}}$")
     other = pl.lit(_NO_ID) + pl.col(name).cast(pl.Binary).bin.encode("hex")
-    return pl.lit("\\x") + pl.when(is_id).then(pl.col(name)).otherwise(other)
+    return pl.when(is_id).then(pl.col(name)).otherwise(other)
 
 
-def _without_nul(frame: pl.DataFrame) -> pl.DataFrame:
+def bytes_of(name: str, value: str) -> bytes:
+    """One id of that column as it is stored."""
+    is_id = re.fullmatch(rf"[0-9a-f]{{{IDS[name]}}}", value) is not None
+    return bytes.fromhex(value) if is_id else bytes.fromhex(_NO_ID) + value.encode()
+
+
+def without_nul(frame: pl.DataFrame) -> pl.DataFrame:
     """NUL stands as a visible character in its column; the text as it was goes to `exact`."""
     import polars as pl
 
@@ -82,7 +82,7 @@ def _without_nul(frame: pl.DataFrame) -> pl.DataFrame:
         json.dumps(found) if (found := {key: value for key, value in row.items() if value and "\0" in value}) else None
         for row in frame.select(affected).iter_rows(named=True)
     ]
-    cleaned = frame.with_columns(pl.col(affected).str.replace_all("\0", _STANDS_IN, literal=True))
+    cleaned = frame.with_columns(pl.col(affected).str.replace_all("\0", STANDS_IN, literal=True))
     return cleaned.with_columns(exact=pl.Series(exact, dtype=pl.String))
 
 
@@ -140,7 +140,9 @@ def _exact(frame: pl.DataFrame) -> pl.DataFrame:
 
 def ids_out(*columns: str) -> list[pl.Expr]:
     """The ids of the columns as PostgreSQL reads bytes."""
-    return [_id_out(name).alias(name) for name in columns]
+    import polars as pl
+
+    return [(pl.lit("\\x") + _hex(name)).alias(name) for name in columns]
 
 
 ADDED: dict[str, tuple[Column, ...]] = {

@@ -1,5 +1,4 @@
 -- From the temporary table that COPY has filled: an ended span replaces an interrupted one, and nothing else.
--- Text came with a mark before it, so that empty text and no text differ.
 INSERT INTO spans ({columns})
 SELECT {values} FROM arriving
 ON CONFLICT (experiment_id, trace_id, span_id, start_ns) DO UPDATE SET {changes}
