@@ -90,9 +90,23 @@ def by_word(value: pl.Expr, rule: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
         if len(different) * 4 > len(texts):
             return texts.to_frame("word").select(rule(pl.col("word"))).to_series()
         answers = different.to_frame("word").select(rule(pl.col("word"))).to_series()
-        return texts.replace_strict(different, answers, return_dtype=pl.String)
+        if len(different) > _COMPARED:
+            return texts.replace_strict(different, answers, return_dtype=pl.String)
+        return _compared(texts, different, answers)
 
     return value.map_batches(apply, return_dtype=pl.String, is_elementwise=True)
+
+
+_COMPARED = 8
+"""Up to so many different words are told apart by comparing, which is quicker than looking each row's up."""
+
+
+def _compared(texts: pl.Series, different: pl.Series, answers: pl.Series) -> pl.Series:
+    told = [(word, answer) for word, answer in zip(different, answers, strict=True) if answer is not None]
+    if not told:
+        return pl.repeat(None, len(texts), dtype=TEXT, eager=True)
+    cases = [pl.when(pl.col("word").eq_missing(pl.lit(word, TEXT))).then(pl.lit(answer, TEXT)) for word, answer in told]
+    return texts.to_frame("word").select(pl.coalesce(cases)).to_series()
 
 
 def words(value: pl.Expr, table: Mapping[str, str]) -> pl.Expr:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv.dialect import AGENT, CALL, CHAIN, EVALUATOR, RETRIEVAL, TOOL, Attributes, Dialect, words
+from otel_research.semconv.dialect import (
+    AGENT,
+    CALL,
+    CHAIN,
+    EVALUATOR,
+    RETRIEVAL,
+    TOOL,
+    Attributes,
+    Dialect,
+    by_word,
+    words,
+)
 
 ROLES = {
     "chat": CALL,
@@ -52,13 +63,13 @@ ROLES = {
 
 def role(attributes: Attributes) -> pl.Expr:
     """By gen_ai.operation.name; without one, a request model beside a provider is a call."""
-    operation = attributes.text("gen_ai.operation.name").str.to_lowercase()
+    operation = attributes.text("gen_ai.operation.name")
     table = {**{f"a{name}": role for name, role in ROLES.items() if role == CALL}, **ROLES}
     both = attributes.text("gen_ai.request.model").is_not_null() & (
         attributes.text("gen_ai.provider.name", "gen_ai.system").is_not_null()
     )
-    by_name = words(operation, table)
-    return pl.when(by_name.is_null() & operation.is_null() & both).then(pl.lit(CALL)).otherwise(by_name)
+    by_name = by_word(attributes.text("gen_ai.operation.name"), lambda name: words(name.str.to_lowercase(), table))
+    return pl.coalesce(by_name, pl.when(operation.is_null() & both).then(pl.lit(CALL)))
 
 
 DIALECT = Dialect(

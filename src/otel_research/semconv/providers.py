@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from otel_research.semconv.dialect import Attributes, by_word
+from otel_research.semconv.dialect import NOTHING, Attributes, by_word
 
 PROVIDERS = {
     "aws": "aws.bedrock",
@@ -139,14 +139,20 @@ def named(value: pl.Expr) -> pl.Expr:
 
 
 def said(attributes: Attributes, keys: Iterable[str]) -> pl.Expr:
-    """What the span says, or the host it talked to where that is known."""
+    """What the span says."""
     written = [by_word(attributes.text(key), named) for key in keys if attributes.has(key)]
-    first = pl.coalesce(written) if written else pl.lit(None, dtype=pl.String)
-    if not attributes.has(*SERVERS):
-        return first
-    by_host = by_word(attributes.text(*SERVERS), _of_host)
-    compatible = first.is_null() | first.is_in(["openai", "anthropic"])
-    return pl.when(compatible & by_host.is_not_null()).then(by_host).otherwise(first)
+    return pl.coalesce(written) if written else NOTHING
+
+
+def by_host(attributes: Attributes) -> pl.Expr:
+    """Whose host the span talked to, where that is known."""
+    return by_word(attributes.text(*SERVERS), _of_host) if attributes.has(*SERVERS) else NOTHING
+
+
+def known_host() -> pl.Expr:
+    """The host's owner (`_by_host`), where the `provider` is one whose client is pointed at others too."""
+    compatible = pl.col("provider").is_null() | pl.col("provider").is_in(["openai", "anthropic"])
+    return pl.when(compatible).then("_by_host")
 
 
 def _of_host(server: pl.Expr) -> pl.Expr:
@@ -181,10 +187,14 @@ def _route(model: pl.Expr) -> pl.Expr:
     return pl.when(route.is_in([*PROVIDERS.values(), "openai", "anthropic", "cohere", "groq", "ollama"])).then(route)
 
 
-def without_route(model: pl.Expr) -> pl.Expr:
-    """The model's own name, where the package puts a known provider in front of it."""
-    routes = by_word(pl.col("scope"), lambda scope: pl.when(scope.str.contains(ROUTED)).then(pl.lit("routes")))
-    return pl.when(routes.is_not_null()).then(by_word(model, _bare)).otherwise(model)
+def routes() -> pl.Expr:
+    """Not null where the package puts a route in front of a model's name."""
+    return by_word(pl.col("scope"), lambda scope: pl.when(scope.str.contains(ROUTED)).then(pl.lit("routes")))
+
+
+def without_route(model: str) -> pl.Expr:
+    """The model's own name, of the column `model`, where the package (`_routes`) puts a known provider in front of it."""
+    return pl.when(pl.col("_routes").is_not_null()).then(by_word(pl.col(model), _bare)).otherwise(model)
 
 
 def _bare(model: pl.Expr) -> pl.Expr:

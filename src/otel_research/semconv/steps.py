@@ -1,4 +1,8 @@
-"""The expressions of a batch, step by step; each step reads the columns that the steps before it made."""
+"""The expressions of a batch, step by step; each step reads the columns that the steps before it made.
+
+What several expressions need is a column of its own (`_...`, not in the result): Polars would work a `by_word`
+out again wherever it occurs.
+"""
 
 from __future__ import annotations
 
@@ -31,23 +35,32 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
     """The steps for a batch that has these attribute keys, and perhaps failures."""
     attributes = Attributes(present)
     return (
-        (_dialect(attributes), _role(attributes)),
-        tuple(_fields(attributes)),
-        tuple(_words(attributes)),
+        tuple(_named()),
+        (_dialect(attributes), _role(attributes), _said_operation(attributes)),
+        (*_fields(attributes), *_models(attributes)),
+        tuple(_words()),
         tuple(_provider()),
         (tokens.silent().alias("is_silent"), tokens.implausible().alias("is_implausible"), *tokens.counts()),
         (
             tokens.exclusive_input().alias("was_exclusive"),
-            tokens.assumed_inclusive().alias("is_assumed"),
             tokens.in_buckets(_has_buckets(attributes)).alias("was_bucketed"),
             (tokens.output_from_total() | tokens.exclusive_output()).alias("was_short"),
         ),
+        (tokens.assumed_inclusive().alias("is_assumed"),),
         tuple(tokens.billable()),
         tuple(failures.ending() if is_troubled else failures.none()),
         tuple(times.spent(attributes)),
         (times.first_token(),),
         tuple(_by_role()),
     )
+
+
+def _named() -> Iterable[pl.Expr]:
+    """What the span's name and scope tell."""
+    name = pl.col("name")
+    yield by_word(name, lambda name: vocabulary.operation(name.str.extract(_NAMED_CALL, 1))).alias("_named_operation")
+    yield by_word(name, lambda name: name.str.extract(_NAMED_CALL, 2)).alias("_named_model")
+    yield providers.routes().alias("_routes")
 
 
 def _dialect(attributes: Attributes) -> pl.Expr:
@@ -65,11 +78,10 @@ def _role(attributes: Attributes) -> pl.Expr:
     """The first dialect's word on the part this span plays; else what its name or its transport says."""
     rules = [dialect.role(attributes) for dialect in dialects.DIALECTS if dialect.role]
     instrumented = by_word(pl.col("scope"), lambda scope: scope.str.extract(_INSTRUMENTED))
-    named = by_word(pl.col("name"), lambda name: name.str.extract(_NAMED_CALL))
     # A span of an unknown package that bears nothing but the convention's name, for a model that somebody makes.
-    for_model = by_word(pl.col("name"), lambda name: providers.owner(name.str.extract(_NAMED_CALL, 2))).is_not_null()
+    for_model = by_word(pl.col("_named_model"), providers.owner).is_not_null()
     is_call = instrumented.is_not_null() | ((pl.col("kind") == "client") & for_model)
-    by_name = pl.when(named.is_not_null() & is_call).then(pl.lit(CALL))
+    by_name = pl.when(pl.col("_named_operation").is_not_null() & is_call).then(pl.lit(CALL))
     transport = pl.when(attributes.text(*_TRANSPORT).is_not_null()).then(pl.lit(HTTP))
     return pl.coalesce(*rules, by_name, transport).alias("role")
 
@@ -83,22 +95,35 @@ def _fields(attributes: Attributes) -> Iterable[pl.Expr]:
     for name in TRUTHS:
         yield attributes.truth(*dialects.keys_of(name)).alias(name)
     yield providers.said(attributes, dialects.keys_of("provider")).alias("provider")
+    yield providers.by_host(attributes).alias("_by_host")
 
 
-def _words(attributes: Attributes) -> Iterable[pl.Expr]:
+def _said_operation(attributes: Attributes) -> pl.Expr:
+    """The kind of call in the convention's words, where the span says it."""
+    rules = [dialect.operation(attributes) for dialect in dialects.DIALECTS if dialect.operation]
+    said = by_word(attributes.text(*dialects.keys_of("operation")), vocabulary.operation)
+    return pl.coalesce(said, *rules).alias("_said_operation")
+
+
+def _models(attributes: Attributes) -> Iterable[pl.Expr]:
+    """The model that was asked for and the one that answered, routes in front of them included."""
+    response = vocabulary.given(attributes.text(*dialects.keys_of("response_model")))
+    named = pl.when(pl.col("role") == CALL).then("_named_model")
+    request = vocabulary.given(attributes.text(*dialects.keys_of("request_model")))
+    yield response.alias("_response")
+    yield pl.coalesce(request, named, response).alias("_request")
+    yield (request.is_null() & named.is_null()).alias("is_model_borrowed")
+
+
+def _words() -> Iterable[pl.Expr]:
     """Fields whose words differ between dialects, in one vocabulary."""
     is_call, is_record = pl.col("role") == CALL, pl.col("role") == "record"
-    named = by_word(pl.col("name"), lambda name: vocabulary.operation(name.str.extract(_NAMED_CALL, 1)))
-    model_named = pl.when(is_call).then(by_word(pl.col("name"), lambda name: name.str.extract(_NAMED_CALL, 2)))
-    rules = [dialect.operation(attributes) for dialect in dialects.DIALECTS if dialect.operation]
-    said = pl.coalesce(by_word(pl.col("operation"), vocabulary.operation), *rules)
-    response = vocabulary.given(pl.col("response_model"))
-    request = pl.coalesce(vocabulary.given(pl.col("request_model")), model_named, response)
-    embeds = by_word(request, lambda model: model.str.to_lowercase().str.extract("(embed)")).is_not_null()
+    said = pl.col("_said_operation")
+    embeds = by_word(pl.col("_request"), lambda model: model.str.to_lowercase().str.extract("(embed)")).is_not_null()
     call_operation = (
         pl.when(embeds & (said.is_null() | ~said.is_in(["embeddings", "rerank"])))
         .then(pl.lit("embeddings"))
-        .otherwise(pl.coalesce(said, named, pl.lit("chat")))
+        .otherwise(pl.coalesce(said, "_named_operation", pl.lit("chat")))
     )
     yield (
         pl.when(is_call)
@@ -108,11 +133,11 @@ def _words(attributes: Attributes) -> Iterable[pl.Expr]:
         .otherwise(pl.col("operation").str.to_lowercase())
         .alias("operation")
     )
-    asked = providers.without_route(request)
+    asked = providers.without_route("_request")
     yield pl.when(is_record).then(pl.col("record_model")).otherwise(asked).alias("request_model")
-    yield (vocabulary.given(pl.col("request_model")).is_null() & model_named.is_null()).alias("is_model_borrowed")
-    yield providers.without_route(response).alias("response_model")
-    yield pl.when(is_record).then(providers.named(pl.col("record_provider"))).otherwise("provider").alias("provider")
+    yield providers.without_route("_response").alias("response_model")
+    said_by = pl.coalesce(providers.known_host(), "provider")
+    yield pl.when(is_record).then(providers.named(pl.col("record_provider"))).otherwise(said_by).alias("provider")
     yield by_word(pl.col("finish_reason"), vocabulary.finish).alias("finish_reason")
     yield by_word(pl.col("service_tier"), vocabulary.tier).alias("service_tier")
     for name in ("response_id", "tool_name", "agent_name", "conversation_id", "user_id"):

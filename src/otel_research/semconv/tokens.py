@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from otel_research.semconv.dialect import by_word
+
 EXCLUSIVE_INPUT: tuple[tuple[str, str], ...] = (
     ("opentelemetry.instrumentation.bedrock", "aws.bedrock"),
     ("opentelemetry.instrumentation.botocore", "aws.bedrock"),
@@ -127,10 +129,15 @@ def exclusive_output() -> pl.Expr:
 
 def assumed_inclusive() -> pl.Expr:
     """Rows of a provider that bills the cache beside the input, from a package of unknown habit, without a total."""
-    scope, provider = pl.col("scope").fill_null(""), pl.col("provider").fill_null("")
-    known = pl.any_horizontal(scope.str.starts_with(begin) for begin in INCLUSIVE_INPUT)
-    doubtful = provider.is_in(["anthropic", "aws.bedrock"]) & (_cached() > 0) & pl.col("total_tokens").is_null()
-    return (doubtful & ~known & ~exclusive_input()).fill_null(False)
+    known = by_word(pl.col("scope"), _is_known_inclusive).is_not_null()
+    doubtful = (
+        pl.col("provider").is_in(["anthropic", "aws.bedrock"]) & (_cached() > 0) & pl.col("total_tokens").is_null()
+    )
+    return (doubtful & ~known & ~pl.col("was_exclusive")).fill_null(False)
+
+
+def _is_known_inclusive(scope: pl.Expr) -> pl.Expr:
+    return pl.when(pl.any_horizontal(scope.str.starts_with(begin) for begin in INCLUSIVE_INPUT)).then(pl.lit("known"))
 
 
 def billable() -> list[pl.Expr]:
