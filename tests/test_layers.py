@@ -314,3 +314,12 @@ def test_no_two_test_files_share_a_name() -> None:
     """pytest finds a test file by its bare name: a second one of that name ends the whole run before it begins."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_importing_the_package_imports_nothing_more() -> None:
+    """A pytest run that only finds the plugin, or a program that asks for one name, does not pay for the others."""
+    code = "import sys, otel_research.context; print(*(name for name in sys.modules if name.startswith(('otel_research.', 'opentelemetry', 'polars'))))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = run.stdout.split()
+    assert "otel_research.context" in loaded
+    assert [name for name in loaded if name.startswith(("polars", "opentelemetry.sdk", "otel_research.recorder"))] == []

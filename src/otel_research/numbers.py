@@ -122,6 +122,9 @@ def compare(baseline: Any, candidate: Any, **options: Any) -> Comparison:
     return calculate(_side(baseline), _sides(candidate), **options)
 
 
+compare_experiments = compare
+
+
 def interim(baseline: Any, candidate: Any, **options: Any) -> Interim:
     """A look before the declared `sample_size`: it spends alpha, and is recorded in the experiments looked at.
 
