@@ -21,6 +21,7 @@ from otel_research.experiments import (
     new_id,
 )
 
+FORWARDS = ("sampled", "all", "none")
 METRICS = ("latency", "cost", "tokens", "success_rate", "custom")
 _DECLARED = ("hypothesis", "sample_size", "primary", "direction", "margin", "metrics", "study", "seed", "sampling_rate")
 """What a resumed experiment keeps as it was declared."""
@@ -56,8 +57,15 @@ def declared(arguments: Mapping[str, Any]) -> ExperimentRecord:
         seed=_seed(arguments["seed"]),
         session_id=check_label("session_id", arguments["session_id"]),
         sampling_rate=arguments["sampling_rate"],
+        forward=_forward(arguments["forward"]),
         started_ns=time.time_ns(),
     )
+
+
+def _forward(value: Any) -> Any:
+    if value is not None and value not in FORWARDS:
+        raise ConfigurationError(f"forward is one of {', '.join(FORWARDS)} (or None), got {value!r}.")
+    return value
 
 
 def resumed(earlier: ExperimentRecord, now: ExperimentRecord) -> ExperimentRecord:
@@ -77,6 +85,7 @@ def resumed(earlier: ExperimentRecord, now: ExperimentRecord) -> ExperimentRecor
         earlier,
         condition=now.condition or earlier.condition,
         session_id=now.session_id or earlier.session_id,
+        forward=now.forward or earlier.forward,
         factors={**earlier.factors, **now.factors},
         tags=tuple(dict.fromkeys((*earlier.tags, *now.tags))),
         metadata={**earlier.metadata, **now.metadata},

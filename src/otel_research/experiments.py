@@ -53,6 +53,8 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     seed: int | None = None
     session_id: str | None = None
     sampling_rate: float | None = None
+    forward: Literal["sampled", "all", "none"] | None = None
+    """Which of its spans go on to the program's backends; None: what `configure(forward_all=)` says."""
     is_unweighted: bool = False
     """A yes/no sampling strategy hides its probabilities: results are flagged, not corrected."""
     content: str = "full"

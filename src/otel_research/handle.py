@@ -98,6 +98,11 @@ class Experiment(Watchable, Reported, RunsTrials):
     def __repr__(self) -> str:
         return f"<Experiment {self.name!r} {self.id} {self.state}>"
 
+    def _repr_html_(self) -> str:
+        from otel_research.report import card
+
+        return card.experiment(self.record, self.ledger())
+
     def __getattr__(self, name: str) -> Any:
         """The record's fields, as they are now."""
         if name.startswith("_") or name not in ExperimentRecord.__struct_fields__:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -54,6 +54,7 @@ def start_experiment(
     event_filter: Callable[[Any], bool] | None = None,
     sampling_rate: float | None = None,
     sampling_strategy: Callable[[Any], float | bool] | None = None,
+    forward: Literal["sampled", "all", "none"] | None = None,
     alerts: Sequence[Any] = (),
     session_id: str | None = None,
     study: str | None = None,
@@ -81,6 +82,8 @@ def start_experiment(
         event_filter: (span) -> bool: which instrumented spans to keep; what it leaves out is counted.
         sampling_rate: 0 < rate <= 1: whole traces are kept, with weight 1/rate.
         sampling_strategy: (span) -> keep probability (weight 1/p) or bool (no weight: results are flagged).
+        forward: which spans go on to the program's backends: "sampled" (what its own sampler samples), "all" or "none";
+            None is what `configure(forward_all=...)` says. Capture is complete with each of them.
         alerts: rules of `otel_research.alerts` (and sinks for them), evaluated while it runs.
         session_id: the session of every span.
         study: a name that joins experiments.

@@ -123,6 +123,8 @@ class Recorder:
             self.captures = {**self.captures, record.id: capture}
             registry.running[record.id] = capture
             registry.begun.add(record.id)
+            if record.forward is not None:
+                registry.forwarding[record.id] = record.forward
         self._caretaker.take(capture, library, is_guest=is_guest)
         return capture
 
@@ -231,6 +233,7 @@ class Recorder:
             self._detach()
             for experiment_id in list(self.captures):
                 registry.running.pop(experiment_id, None)
+                registry.forwarding.pop(experiment_id, None)
             forget(self)
 
     def _detach(self) -> None:

@@ -24,6 +24,13 @@ class Selection:
         """A narrower selection."""
         return Selection(self.experiment, (*self.conditions, where))
 
+    def _repr_html_(self) -> str:
+        from otel_research.report import card
+
+        facts = {"rows": f"{len(self.spans().select('span_id').collect()):,}"}
+        facts |= {f"where {number}": str(one) for number, one in enumerate(self.conditions, start=1)}
+        return card.table(f"part of {self.experiment.name}", facts)
+
     def spans(self, flatten: bool = False) -> pl.LazyFrame:
         """The rows that pass."""
         from otel_research.spans.where import predicate

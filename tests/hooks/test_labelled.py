@@ -40,13 +40,13 @@ def exported(backend: str) -> tuple[dict[str, object], dict[str, object], dict[s
     )
 
 
-@pytest.mark.parametrize("backend", ["langfuse", "openinference"])
+@pytest.mark.parametrize("backend", ["langfuse", "mlflow", "openinference"])
 def test_labels_go_to_one_exporter_only(backend: str) -> None:
     """Others see the span as it was, spans outside are untouched, sessions are `session.id`, drops stay counted."""
     inside, outside, other, _ = exported(backend)
     assert outside == {"k": 1}
     assert other.items() <= inside.items()
-    assert not any(key.startswith("langfuse.") or key in ("metadata", "tag.tags") for key in other)
+    assert not any(key.startswith(("langfuse.", "mlflow.")) or key in ("metadata", "tag.tags") for key in other)
     assert inside["session.id"] == "s1"
 
 
@@ -59,6 +59,16 @@ def test_the_words_of_langfuse() -> None:
     assert inside["langfuse.trace.metadata.condition"] == "b"
 
 
+def test_the_words_of_mlflow() -> None:
+    """Tags of the trace: its server takes the prefix off."""
+    inside, *_ = exported("mlflow")
+    tags = {key: value for key, value in inside.items() if key.startswith("mlflow.traceTag.research.")}
+    assert tags["mlflow.traceTag.research.experiment_name"] == "prompts"
+    assert tags["mlflow.traceTag.research.condition"] == "b"
+    assert tags["mlflow.traceTag.research.tags"] == "dataset:mmlu"
+    assert all(isinstance(value, str) for value in tags.values())
+
+
 def test_the_words_of_openinference() -> None:
     """Tags under its name, the rest as JSON in `metadata`."""
     inside, *_ = exported("openinference")
@@ -68,5 +78,5 @@ def test_the_words_of_openinference() -> None:
 
 def test_an_unknown_backend_is_named() -> None:
     """The error lists those that are known."""
-    with pytest.raises(otr.ConfigurationError, match=r"'nowhere'.*langfuse, openinference"):
+    with pytest.raises(otr.ConfigurationError, match=r"'nowhere'.*langfuse, mlflow, openinference"):
         otr.LabelledExporter(InMemorySpanExporter(), "nowhere")

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+import otel_research as otr
 from otel_research.analysis.result import Result, Warn
 from otel_research.capture.ledger import Ledger
 from otel_research.errors import MissingExtra
@@ -74,3 +75,15 @@ def test_without_pandas_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtra, match=r"otel-research\[pandas\]"):
         RESULTS["result"].to_pandas()
+
+
+def test_an_experiment_and_a_part_of_one_have_cards(host: Any) -> None:
+    """What it is, how it stands, how many rows; what a user wrote is escaped."""
+    with otr.experiment("<b>x", hypothesis=EVIL, tags=("a:b",), condition="x") as exp:
+        host.call()
+        host.call()
+    card, part = exp._repr_html_(), exp.where({"condition": "x"}).where(pl.col("name") == EVIL)._repr_html_()
+    assert EVIL not in card + part
+    assert "<b>x" not in card + part
+    assert all(text in card for text in (exp.id, "stopped", "a:b", "2 stored, 0 lost"))
+    assert "rows</th><td style='text-align:left'>0<" in part

@@ -24,7 +24,7 @@ class LabelledExporter(SpanExporter):
 
     Args:
         exporter: where the spans go; it is flushed and shut down with this one.
-        backend: "langfuse" or "openinference" (Phoenix, Arize).
+        backend: "langfuse", "mlflow" or "openinference" (Phoenix, Arize).
 
     Raises:
         ConfigurationError: there are no words for that backend.
@@ -79,5 +79,17 @@ def _openinference(given: Mapping[str, Any]) -> dict[str, Any]:
     return named | ({"tag.tags": given["experiment.tags"]} if given.get("experiment.tags") else {})
 
 
-BACKENDS: dict[str, Words] = {"langfuse": _langfuse, "openinference": _openinference}
+def _mlflow(given: Mapping[str, Any]) -> dict[str, Any]:
+    """As in `SpanAttributeKey.TRACE_TAG_PREFIX` of mlflow's Python package: its server makes tags of the trace of them."""
+    named = {
+        "experiment_id": given.get("experiment.id"),
+        "experiment_name": given.get("experiment.name"),
+        "condition": given.get("experiment.condition"),
+        "item": given.get("experiment.item.id"),
+        "tags": ",".join(given.get("experiment.tags") or ()) or None,
+    }
+    return {f"mlflow.traceTag.research.{key}": str(value) for key, value in named.items() if value is not None}
+
+
+BACKENDS: dict[str, Words] = {"langfuse": _langfuse, "mlflow": _mlflow, "openinference": _openinference}
 """Backend -> the attributes that it wants beside ours."""

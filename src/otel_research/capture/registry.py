@@ -36,6 +36,9 @@ SCOPE_MARK = "_otel_research_scope"
 unstarted: dict[tuple[int, int], ExperimentCapture] = {}
 """Open spans of which an error of ours has cost the start: at their end they are counted as lost."""
 
+forwarding: dict[str, str] = {}
+"""Running experiments that say for themselves what goes on to the program's backends: "sampled", "all" or "none"."""
+
 begun: set[str] = set()
 """The experiments that this process has recorded: spans that name another one are not ours."""
 

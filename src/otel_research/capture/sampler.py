@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
+from otel_research.capture import registry
 from otel_research.capture.registry import resolve
 
 
@@ -46,21 +47,26 @@ class ExperimentSampler(Sampler):
         """The delegate's result; inside an experiment never DROP."""
         # The SDK passes six arguments; a delegate written for those must not get a seventh.
         result = self.delegate.should_sample(parent_context, trace_id, name, kind, attributes, links)
-        if result.decision is self._untouched:
+        if result.decision is self._untouched and not registry.forwarding:
             return result
         scope = resolve(parent_context)
         if scope is None:
             return result
-        decision = result.decision
         given: Mapping[str, Any] = result.attributes
-        if decision is Decision.DROP:
-            decision = Decision.RECORD_ONLY
+        if result.decision is Decision.DROP:
             # The SDK's samplers null the attributes of what they drop.
             given = {**(attributes or {}), **given}
-        if self.forward_all:
-            decision = Decision.RECORD_AND_SAMPLE
+        decision = self._forwarded(result.decision, registry.forwarding.get(scope.experiment_id))
         tagged = {**given, **scope.missing_from(given)} if self.is_tagging else given
         return SamplingResult(decision, tagged, result.trace_state)
+
+    def _forwarded(self, host: Decision, wish: str | None) -> Decision:
+        """Recorded in any case; sampled as the experiment wishes, or as the host's sampler has decided."""
+        if wish == "none":
+            return Decision.RECORD_ONLY
+        if wish == "all" or (self.forward_all and wish is None):
+            return Decision.RECORD_AND_SAMPLE
+        return Decision.RECORD_ONLY if host is Decision.DROP else host
 
     def get_description(self) -> str:
         """Our name around the delegate's."""
