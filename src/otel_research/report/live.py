@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from otel_research.report.values import amount, usd
 
@@ -51,10 +51,34 @@ def follow(experiment: Any, seconds: float | None, *, everything: bool = True) -
         time.sleep(POLL_SECONDS)
 
 
-def lines(experiment: Any, say: Callable[[str], Any], *, seconds: float | None) -> None:
-    """Every event as one line of JSON."""
+class Rule(Protocol):
+    """When to stop watching."""
+
+    def look(self, spans: int, *, is_last: bool = False) -> dict[str, Any] | None:
+        """What a look at so many spans says, with `stop`; None where there is none to take."""
+
+
+def until(events: Iterator[dict[str, Any]], rule: Rule | None) -> Iterator[dict[str, Any]]:
+    """The events, and the looks of a rule among them; over when it says so."""
+    from otel_research.watching.events import event
+
+    spans = 0
+    for told in events:
+        spans = told["data"]["total_spans"] if told["event"] == "metrics_update" else spans
+        found = None
+        if rule is not None and told["event"] in ("metrics_update", "state"):
+            found = rule.look(spans, is_last=told["event"] == "state")
+        if found is not None:
+            yield event("look", told["experiment_id"], found)
+        yield told
+        if found is not None and found["stop"]:
+            return
+
+
+def lines(experiment: Any, say: Callable[[str], Any], *, seconds: float | None, rule: Rule | None = None) -> None:
+    """Every event as one line of JSON; until the rule stops it, where there is one."""
     with suppress(KeyboardInterrupt):
-        for event in follow(experiment, seconds):
+        for event in until(follow(experiment, seconds), rule):
             say(json.dumps(event, ensure_ascii=False, allow_nan=False))
 
 
@@ -67,6 +91,7 @@ class View:
         self.full: Mapping[str, Any] = {}
         self.spans: list[Mapping[str, Any]] = []
         self.alerts: list[Mapping[str, Any]] = []
+        self.look: Mapping[str, Any] | None = None
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""
@@ -79,6 +104,8 @@ class View:
             self.rolling = data
         elif event["event"] == "full_metrics":
             self.full = data
+        elif event["event"] == "look":
+            self.look = data
         elif event["event"] == "state":
             self.state = data["state"]
 
@@ -89,6 +116,7 @@ class View:
         unpriced = f" + {now['unpriced']:,} unpriced" if now.get("unpriced") else ""
         rate = now.get("error_rate")
         types = ", ".join(f"{kind} {number:,}" for kind, number in (failures.get("error_types") or {}).items())
+        looks = [] if self.look is None else [(f"look {self.look['look']}", _look(self.look))]
         return [
             ("captured", f"{now.get('total_spans', 0):,} spans, {now.get('total_calls', 0):,} calls"),
             ("latency", " · ".join(f"{name} {amount(latency.get(name))} ms" for name in ("p50", "p95", "p99"))),
@@ -99,6 +127,7 @@ class View:
             ),
             ("cost", ("–" if now.get("total_cost_usd") is None else f"{usd(now['total_cost_usd'])} USD") + unpriced),
             ("tokens", f"{now.get('total_tokens', 0):,}"),
+            *looks,
         ]
 
     def block(self) -> Group:
@@ -153,15 +182,24 @@ class View:
         )
 
 
-def live(experiment: Any, *, seconds: float | None = None) -> None:
-    """Show the experiment until it is over; in a notebook the output is replaced, elsewhere the terminal's lines."""
+def _look(told: Mapping[str, Any]) -> str:
+    """A look in one line: what was found so far, and whether it is enough."""
+    unit = "points" if told["outcome"] == "success_rate" else "%"
+    share = "" if told["fraction"] is None else f" of the declared n: {100 * told['fraction']:.0f} %"
+    sides = f"{_plain(told['candidate'])} against {_plain(told['baseline'])}"
+    found = f"{told['improvement_pct']:+.3g} {unit} [{amount(told['low'])}, {amount(told['high'])}]"
+    return f"{told['verdict']}: {told['outcome']} {found}, {sides}, n {told['n']:,}{share}"
+
+
+def live(experiment: Any, *, seconds: float | None = None, rule: Rule | None = None) -> None:
+    """Show the experiment until it is over, or the rule stops it; in a notebook the output is replaced, elsewhere the terminal's lines."""
     view = View(experiment.name, experiment.id, experiment.record.state)
     show, close = _notebook() or _terminal()
     with suppress(KeyboardInterrupt):
         shown_at = float("-inf")
-        for event in follow(experiment, seconds):
+        for event in until(follow(experiment, seconds), rule):
             view.take(event)
-            if time.monotonic() - shown_at > 0.25 or event["event"] == "state":
+            if time.monotonic() - shown_at > 0.25 or event["event"] in ("state", "look"):
                 show(view)
                 shown_at = time.monotonic()
     close(view)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-Name = Literal["span", "metrics_update", "full_metrics", "alert", "state"]
-NAMES: tuple[Name, ...] = ("span", "metrics_update", "full_metrics", "alert", "state")
+Name = Literal["span", "metrics_update", "full_metrics", "alert", "look", "state"]
+NAMES: tuple[Name, ...] = ("span", "metrics_update", "full_metrics", "alert", "look", "state")
 
 LINE = (
     "trace_id", "span_id", "parent_span_id", "name", "condition", "trial_id", "item_id", "role", "is_call", "status",
