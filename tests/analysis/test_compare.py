@@ -313,6 +313,16 @@ def test_several_candidates_are_ranked_corrected_together_and_tied_ones_named() 
     assert [got[f"candidate {i}"] for i in (1, 2, 3)] == pytest.approx(expected, abs=5e-3)
 
 
+@pytest.mark.parametrize("seed", [8, 10, 16, 28])
+def test_of_equal_conditions_the_last_is_no_worse_than_the_best(seed: int) -> None:
+    """Which of 13 looks best is seen in the same data: corrected over its own comparisons alone one would be left out."""
+    arms = np.random.default_rng(seed).lognormal(5, 0.5, (13, 30))
+    ordered = sorted(arms, key=lambda arm: float(np.log(arm).mean()))
+    p = stats.ttest_ind(np.log(ordered[0]), np.log(ordered[-1]), equal_var=False).pvalue
+    assert p < 0.05 / 12
+    assert len(compare(arms[0], list(arms[1:])).tied_with_best) == 13
+
+
 def test_sequences_of_equal_length_may_be_paired() -> None:
     a = np.array([100.0, 200.0, 300.0, 400.0, 500.0])
     b = a * np.array([0.9, 0.92, 0.88, 0.91, 0.93])

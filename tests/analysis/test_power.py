@@ -9,6 +9,7 @@ import pytest
 from trial_runs import experiment
 
 from otel_research.analysis.power import Power, power
+from otel_research.analysis.stats.power import n_of_exact_test
 from otel_research.errors import ConfigurationError, NotEnoughData
 
 
@@ -25,6 +26,17 @@ def test_published_sample_sizes(options: dict[str, object], n: int):
     """Textbook sample sizes come out."""
     found = power(**options)
     assert found.n_per_condition == n
+
+
+def test_the_exact_tests_of_rates_need_more_and_it_is_said():
+    """Fisher's: 474 with continuity correction for the unrounded 434.4 (Fleiss 1981, table A.3), 475 for our whole 435."""
+    found = power(-0.05, design="proportions", p=0.95)
+    assert (found.n_per_condition, found.warnings[0].code, found.warnings[0].value) == (435, "exact_test", 475)
+    assert math.ceil(n_of_exact_test(found.n_exact, -0.05)) == 474
+    pairs = power(-0.05, design="paired_proportions", p=0.95, discordant=0.15)
+    assert "McNemar" in pairs.warnings[0].text
+    assert pairs.warnings[0].value > pairs.n_per_condition
+    assert not power(0.5, design="means").warnings
     assert found.solved_for == "n"
     assert 0.8 <= found.power < 0.81
 

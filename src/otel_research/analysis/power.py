@@ -143,6 +143,7 @@ def power(
     if solved == "n":
         # Rounding up to whole items buys a little more than was asked for.
         reached = _power_function(setting)(effect, per_condition, alpha)
+        warnings += _exact_test(setting, effect, per_condition)
     if setting.alternative != "two-sided":
         warnings.append(Warn(code="one_sided", severity="info", text="one-sided: an effect the other way goes unseen"))
     return Power(
@@ -290,6 +291,16 @@ def _detectable(
         return sign * found
     most = 1e3 * s.sd if s.design == "means" else 1e2
     return laws.solve(lambda size: at(size, n, alpha), target, 1e-12, most, "effect")
+
+
+def _exact_test(s: _Setting, effect: float, n: int) -> list[Warn]:
+    """What the exact tests of `compare` ask for beyond the n of the asymptotic ones that textbooks plan for."""
+    name = {"proportions": "Fisher's", "paired_proportions": "McNemar's"}.get(s.design)
+    if name is None or s.trials_per_item > 1:
+        return []
+    more = math.ceil(laws.n_of_exact_test(n, effect) - 1e-9)
+    text = f"compare() judges rates by {name} exact test, which is conservative: {more:,} trials per condition give it this power"
+    return [Warn(code="exact_test", severity="info", text=text, value=float(more))]
 
 
 def _power_function(s: _Setting) -> Callable[[float, float, float], float]:

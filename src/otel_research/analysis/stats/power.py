@@ -94,6 +94,15 @@ def power_paired_proportions(a_only: float, b_only: float, n: float, alpha: floa
     return float(ndtr((math.sqrt(n) * difference - critical * math.sqrt(discordant)) / spread))
 
 
+def n_of_exact_test(n: float, difference: float) -> float:
+    """n per group at which Fisher's (or McNemar's) exact test has the power that the asymptotic test has at `n`.
+
+    The continuity correction of Casagrande, Pike & Smith (1978), eq. 2.3; for pairs the same algebra on the
+    discordant ones (Lachin 1992).
+    """
+    return n / 4 * (1 + math.sqrt(1 + 4 / (n * abs(difference)))) ** 2
+
+
 def power_anova(f: float, k: int, n: float, alpha: float = 0.05) -> float:
     """Power of one-way analysis of variance of k groups of n at Cohen's f."""
     from scipy import stats
