@@ -16,6 +16,7 @@ import pytest
 from tests.store.remotes import Remote
 
 import otel_research as otr
+from otel_research.capture import feed as courier
 from otel_research.capture import room
 from otel_research.errors import StoreFull
 from otel_research.journal.frame import START
@@ -162,6 +163,21 @@ def test_a_new_recorder_delivers_leftovers_in_the_background(
     remote.bring_back()
     with recording(remote), otr.experiment("another"):
         wait_until(lambda: remote.scan().collect().height == 5)
+
+
+def test_leftovers_are_looked_for_again(
+    remote: Remote, wait_until: Callable[[Callable[[], bool]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that begins while the store is still away brings them when it is back."""
+    monkeypatch.setattr(courier, "_LOOK_SECONDS", 0.1)
+    with recording(remote) as (_, provider), otr.experiment("left"):
+        remote.cut_off()
+        spans(provider.get_tracer("x"), 5)
+    with recording(remote, fsync="0.1s") as (recorder, provider), otr.experiment("another"):
+        spans(provider.get_tracer("x"), 1)
+        assert recorder.flush(timeout=0.5).pending == 1
+        remote.bring_back()
+        wait_until(lambda: remote.scan().collect().height == 6)
 
 
 def test_the_backlog_has_a_limit_and_the_policy_decides(remote: Remote) -> None:

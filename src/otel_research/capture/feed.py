@@ -10,6 +10,10 @@ from otel_research.store.feed import Feed
 from otel_research.store.library import Library
 
 _RETRY_SECONDS = 0.2
+_LOOK_SECONDS = 60.0
+"""How often it looks for what others have left behind."""
+_LAST_SECONDS = 5.0
+"""How long a program stays for that at its end."""
 _READ_SECONDS = 5.0
 """How long a reader waits for deliveries: it sees what waits here too."""
 
@@ -30,6 +34,8 @@ class Courier:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_over = False
+        self._has_looked = threading.Event()
+        """Whether it was tried once to deliver what earlier processes left."""
 
     def take(self, experiment_id: str, writer: str, library: Library) -> None:
         """Deliver an experiment's spans from now on: what this process writes, and what nobody else brings."""
@@ -56,8 +62,11 @@ class Courier:
         return sum(_delivered_by(feed, deadline) for feed in self._feeds.values())
 
     def _work(self, library: Library) -> None:
-        _bring_leftovers(library)
+        look_again = 0.0
         while not self._is_over:
+            if time.monotonic() >= look_again:
+                self._bring_leftovers(library)
+                look_again = time.monotonic() + _LOOK_SECONDS
             self._wake.wait(self._interval)
             self._wake.clear()
             for feed in list(self._feeds.values()):
@@ -72,18 +81,22 @@ class Courier:
                 self._libraries.pop(experiment_id).drop_feed(experiment_id)
             self._feeds = {key: feed for key, feed in self._feeds.items() if key in self._libraries}
 
+    def _bring_leftovers(self, library: Library) -> None:
+        """What earlier processes could not deliver, and what others on this machine leave behind when they are killed."""
+        try:
+            library.bring_leftovers(besides=self._feeds)
+        except Exception as error:
+            if not self._has_looked.is_set():
+                _logger.warning("otel_research: what earlier runs left cannot be delivered now: %s", error)
+        finally:
+            self._has_looked.set()
+
     def close(self) -> None:
-        """Let the thread end."""
+        """Let the thread end; a short program stays a moment for what an earlier one left."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._has_looked.wait(_LAST_SECONDS)
         self._is_over = True
         self._wake.set()
-
-
-def _bring_leftovers(library: Library) -> None:
-    """What earlier processes could not deliver."""
-    try:
-        library.find()
-    except Exception as error:
-        _logger.warning("otel_research: what earlier runs left cannot be delivered now: %s", error)
 
 
 def _delivered_by(feed: Feed, deadline: float) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from otel_research.errors import ConfigurationError
-from otel_research.journal.writer import Writer, this_writer
+from otel_research.journal.writer import Writer, named_writer, this_writer
 from otel_research.store import presence
 from otel_research.store.files import make_folder, one_at_a_time, write_whole
 from otel_research.store.follow import Cursor
@@ -75,6 +75,14 @@ class Backlog:
 
     def _has_gone(self, by: Writer, writer: str) -> bool:
         return presence.is_gone(self.folder.parents[1], by, self.folder / f"{writer}.json")
+
+    def has_gone(self, writer: str) -> bool:
+        """Whether a writer whose spans this process delivers is known to be gone, by its name alone."""
+        path = self.folder / f"{writer}.json"
+        if not self.claim(writer):
+            return False
+        named = named_writer(writer, by=path.stat().st_mtime)
+        return named is not None and presence.is_gone(self.folder.parents[1], named, path)
 
     def _read(self, writer: str) -> Progress:
         path = self.folder / f"{writer}.json"

@@ -56,6 +56,8 @@ class Feed:
         self._deadline: float | None = None
         self._is_over = False
         """Nobody writes any more: also for the attempts that follow one that failed."""
+        self.sent = 0
+        """Rows that this process has brought to the store."""
         self._failures = 0
         self._next_try = 0.0
         self._has_logged = False
@@ -102,8 +104,8 @@ class Feed:
             self._mirror.deliver(self.experiment_id)
         sent = sum(self._deliver_writer(writer) for writer in self._writers())
         sent += self._deliver_sealed()
-        if is_over:
-            sent += self._deliver_interrupted()
+        sent += self._deliver_interrupted(is_over=is_over)
+        self.sent += sent
         if sent or is_over:
             self._put_accounts()
         if is_over and not self.holds_rows:
@@ -178,13 +180,16 @@ class Feed:
             path.unlink(missing_ok=True)
         return sent
 
-    def _deliver_interrupted(self) -> int:
-        """Spans that writers left open when their last segment went: nobody will end them."""
+    def _deliver_interrupted(self, *, is_over: bool) -> int:
+        """Spans that writers left open when their last segment went: nobody will end them.
+
+        While the experiment runs that is known only of the writers that have gone.
+        """
         current, sent = self._manifest(), 0
         waiting = segment_files(self._folder / "journal")
         last = {entry.writer: entry for entry in current.sealed if entry.writer is not None}
         for writer, entry in last.items():
-            if entry.carried and writer not in waiting:
+            if entry.carried and writer not in waiting and (is_over or self._backlog.has_gone(writer)):
                 rows = follow.interrupted(entry.carried)
                 self._append(rows)
                 sent += rows.height

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,10 @@ from otel_research.context import environment
 from otel_research.errors import ExperimentRunning, StoreError, StoreUnreachable, UnknownExperiment
 from otel_research.experiments import EndedBy, ExperimentRecord, has_tag
 from otel_research.spans.digest import content_hash
-from otel_research.store import converting, rows
+from otel_research.store import converting, rows, spill
 from otel_research.store.backlog import key_of
 from otel_research.store.base import Accounts, Catalogue, Journaled, Store
 from otel_research.store.feed import Feed, destination_of
-from otel_research.store.files import make_folder, write_whole
 from otel_research.store.mirror import Mirror
 from otel_research.store.urls import open_store
 
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from otel_research.journal.writer import Writer
 
 _logger = logging.getLogger("otel_research")
-
-_SPILL = "spill"
-"""The file in an experiment's folder that names the second place."""
 
 
 class Library:
@@ -120,10 +116,21 @@ class Library:
         key = key_of(destination_of(self.store))
         return [path.parents[1].name for path in self.journal.root.glob(f"*/feed/{key}")]  # type: ignore[attr-defined]
 
-    def _catch_up(self, record: ExperimentRecord) -> None:
+    def bring_leftovers(self, besides: Container[str] = ()) -> None:
+        """Deliver what earlier processes could not, of every experiment but these. Raises where the store is away."""
+        for waiting in self.leftovers():
+            if waiting not in besides:
+                self._bring(waiting)
+
+    def _catch_up(self, record: ExperimentRecord) -> ExperimentRecord:
         """Deliver what an earlier process could not; where the store is still away it waits further."""
-        if self.is_fed and self._any_feed(record.id).exists and (feed := self.feed(record.id)) is not None:
-            feed.try_deliver(is_over=record.state != "running")
+        if not self.is_fed or not self._any_feed(record.id).exists or (feed := self.feed(record.id)) is None:
+            return record
+        before = feed.sent
+        has_arrived = feed.try_deliver(is_over=record.state != "running")
+        if not has_arrived or feed.sent == before or record.state != "stopped" or record.content_hash is None:
+            return record
+        return self._rehashed(record)  # it was stopped before these rows were there
 
     def put_ledger(self, experiment_id: str, writer: str, counts: dict[str, Any]) -> None:
         """Keep what one process counted, also where other machines look for it."""
@@ -170,8 +177,7 @@ class Library:
         include_hidden: bool = False,
     ) -> list[ExperimentRecord]:
         """The records that match everything given, oldest first."""
-        for waiting in self.leftovers():
-            self._bring(waiting)
+        self.bring_leftovers()
         records = [self._mended_if_readable(record) for record in self.catalogue.list_experiments()]
         return [
             record
@@ -209,8 +215,7 @@ class Library:
         if record.state == "stopped" and record.content_hash is None and not self.is_fed:
             return self._completed(record)
         if record.state != "running" or self._has_live_writer(record.id) or not self._is_abandoned(record):
-            self._catch_up(record)
-            return record
+            return self._catch_up(record)
         self.seal(record.id)
         # An experiment without an owner is over when its processes are, which is no crash.
         ended_by: EndedBy = "user" if record.environment.get("is_shared") else "crash"
@@ -223,6 +228,9 @@ class Library:
         if self._has_live_writer(record.id):
             return record
         self.seal(record.id)
+        return self._rehashed(record)
+
+    def _rehashed(self, record: ExperimentRecord) -> ExperimentRecord:
         whole = msgspec.structs.replace(record, content_hash=content_hash(self.scan(record.id)))
         self.catalogue.put_experiment(whole)
         return whole
@@ -276,9 +284,7 @@ class Library:
         from otel_research.store.disk import DiskStore
 
         if isinstance(self.journal, DiskStore) and isinstance(self.spill, DiskStore):
-            folder = self.journal.folder(experiment_id)
-            make_folder(folder)
-            write_whole(folder / _SPILL, str(self.spill.root).encode("utf-8", "surrogateescape"))
+            spill.note(self.journal.folder(experiment_id), self.spill.root)
 
     def _second_places(self, experiment_id: str) -> list[Any]:
         """Where its spans may have gone besides: what this process uses, and what the one that recorded it has noted."""
@@ -286,9 +292,8 @@ class Library:
 
         found: Any = {} if self.spill is None else {self.spill.root: self.spill}  # type: ignore[attr-defined]
         if isinstance(self.journal, DiskStore):
-            with contextlib.suppress(FileNotFoundError):
-                noted = (self.journal.folder(experiment_id) / _SPILL).read_bytes()
-                root = Path(noted.decode("utf-8", "surrogateescape"))
+            root = spill.noted(self.journal.folder(experiment_id))
+            if root is not None:
                 found.setdefault(root, self._noted.setdefault(root, DiskStore(root)))
         return [place for root, place in found.items() if (root / experiment_id / "journal").exists()]
 
