@@ -37,6 +37,8 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """The Parquet file below `parquet/`; None where the segment held no span."""
     rows: int
     sha256: str | None
+    size: int | None = None
+    """Bytes of the file, where it lies in object storage."""
     writer: str | None = None
     counts: Counts = msgspec.field(default_factory=Counts)
     damaged_bytes: int = 0
@@ -51,6 +53,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     sealed: tuple[Sealed, ...] = ()
     is_distinct: bool = False
     """Checked: no two rows share an identity, so that a scan need not look."""
+    replaced: dict[str, int] = {}
+    """Files that a larger one has replaced -> when (nanoseconds since the epoch): kept a while for those who read them."""
     format_version: int = FORMAT_VERSION
 
     def names(self) -> set[str]:

@@ -4,7 +4,7 @@
         experiment.json              the record
         annotations/<hash>.json      one object per note
         accounts/<writer>.json       what each process counted
-        parquet/<hash>.parquet       rows, as they were delivered
+        parquet/<hash>.parquet       rows, as they were delivered or merged from several deliveries
         manifest/<n>.json            which Parquet files count: create-only, the highest number wins
 
 Durability: what `append` returned for is in the bucket. Several writers are safe, because a
@@ -17,14 +17,15 @@ import hashlib
 import io
 import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from otel_research.errors import StoreClosed, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id, is_id
-from otel_research.store import manifest, rows
+from otel_research.store import manifest, rows, s3_compact
 from otel_research.store.catalogue import decoded, readable
 from otel_research.store.manifest import Manifest, Sealed
 from otel_research.store.objects import Bucket, polars_options, split
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NUMBER = re.compile(r"(\d+)\.json")
+_ROW_GROUP = 50_000
+"""Rows, sorted by start: a reader of a time range fetches only the groups it needs."""
 _KEPT = 5
 """Manifests that stay: a reader may be about to open an older one."""
 
@@ -73,13 +76,40 @@ class S3Store:
         name = f"batch-{hashlib.sha256(content.getbuffer()).hexdigest()[:32]}"
         if name in self._latest(experiment_id).names():
             return
+        entry = self._uploaded(experiment_id, name, part)
+        current = self._update(experiment_id, lambda current: manifest.with_sealed(current, entry))
+        self._compact(experiment_id, current, s3_compact.MANY)
+
+    def _uploaded(self, experiment_id: str, name: str, part: pl.DataFrame) -> Sealed:
         file = io.BytesIO()
-        part.write_parquet(file, compression="zstd", statistics=True)
+        part.write_parquet(file, compression="zstd", statistics=True, row_group_size=_ROW_GROUP)
         data = file.getvalue()
         self._bucket.put(f"{experiment_id}/parquet/{name}.parquet", data)
         digest = hashlib.sha256(data).hexdigest()
-        entry = Sealed(name=name, file=f"{name}.parquet", rows=part.height, sha256=digest)
-        self._update(experiment_id, lambda current: manifest.with_sealed(current, entry))
+        return Sealed(name=name, file=f"{name}.parquet", rows=part.height, sha256=digest, size=len(data))
+
+    # -- fewer objects --------------------------------------------------------------------
+
+    def _compact(self, experiment_id: str, current: Manifest, at_least: int) -> None:
+        """Merge small objects where there are so many, and remove what was replaced long ago."""
+        for group in s3_compact.groups(current, at_least):
+            self._merge(experiment_id, group)
+        removed = s3_compact.due(current, time.time_ns())
+        if removed:
+            self._bucket.delete([f"{experiment_id}/parquet/{file}" for file in removed])
+            self._update(experiment_id, lambda now: s3_compact.without(now, removed))
+
+    def _merge(self, experiment_id: str, group: tuple[Sealed, ...]) -> None:
+        found = rows.once(self._scanned(experiment_id, group)).collect()
+        content = "".join(entry.name for entry in group)
+        name = f"merged-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+        merged = self._uploaded(experiment_id, name, found.sort("start_ns", maintain_order=True))
+        latest = self._update(
+            experiment_id, lambda current: s3_compact.with_merged(current, group, merged, time.time_ns())
+        )
+        if name not in latest.names() and merged.file not in latest.replaced:
+            # Another writer has merged some of them into another object; nobody was told of ours.
+            self._bucket.delete([f"{experiment_id}/parquet/{merged.file}"])
 
     def _numbers(self, experiment_id: str) -> list[int]:
         names = self._bucket.names(f"{experiment_id}/manifest")
@@ -94,19 +124,20 @@ class S3Store:
         # Removed between the listing and now: there are newer ones.
         return self._latest(experiment_id) if data is None else manifest.decoded(data, f"{self.url}/{name}")
 
-    def _update(self, experiment_id: str, change: Callable[[Manifest], Manifest]) -> None:
+    def _update(self, experiment_id: str, change: Callable[[Manifest], Manifest]) -> Manifest:
+        """Create the next manifest with the change, unless the latest has it; the one that has."""
         self._check_conditional()
         while True:
             current = self._latest(experiment_id)
             changed = change(current)
             if changed == current:
-                return
+                return current
             following = msgspec.structs.replace(changed, number=current.number + 1)
             name = f"{experiment_id}/manifest/{following.number}.json"
             if self._bucket.create(name, msgspec.json.encode(following)):
                 old = [number for number in self._numbers(experiment_id) if number <= following.number - _KEPT]
                 self._bucket.delete([f"{experiment_id}/manifest/{number}.json" for number in old])
-                return
+                return following
 
     def _check_conditional(self) -> None:
         with self._lock:
@@ -122,30 +153,34 @@ class S3Store:
             frames = [self.scan(known) for known in self._bucket.folders() if is_id(known)]
             return pl.concat(frames) if frames else rows.nothing()
         current = self._latest(check_id(experiment_id))
+        stored = self._scanned(experiment_id, current.sealed)
+        return stored if current.is_distinct else rows.once(stored)
+
+    def _scanned(self, experiment_id: str, sealed: Iterable[Sealed]) -> pl.LazyFrame:
+        """The rows of these files as they lie there."""
+        import polars as pl
+
         key = self._bucket.path(f"{experiment_id}/parquet")
-        files = [f"s3://{self._bucket.bucket}/{key}/{entry.file}" for entry in current.sealed if entry.file]
+        files = [f"s3://{self._bucket.bucket}/{key}/{entry.file}" for entry in sealed if entry.file]
         if not files:
             return rows.nothing()
         found = pl.scan_parquet(
             files, storage_options=polars_options(), missing_columns="insert", extra_columns="ignore"
         )
-        stored = rows.as_stored(found)
-        return stored if current.is_distinct else rows.once(stored)
+        return rows.as_stored(found)
 
     def settle(self, experiment_id: str) -> None:
-        """Nothing more will come: look once whether any row is there twice, so that readers need not."""
+        """Nothing more will come: merge what is small, and look once whether any row is there twice, so that readers need not."""
+        self._compact(experiment_id, self._latest(experiment_id), 2)
         current = self._latest(experiment_id)
-        if not current.is_distinct and current.sealed:
-            key = self._bucket.path(f"{experiment_id}/parquet")
-            files = [f"s3://{self._bucket.bucket}/{key}/{entry.file}" for entry in current.sealed if entry.file]
-            import polars as pl
-
-            frame = pl.scan_parquet(files, storage_options=polars_options())
-            if rows.is_distinct(frame):
-                self._update(
-                    experiment_id,
-                    lambda now: msgspec.structs.replace(now, is_distinct=now.sealed == current.sealed),
-                )
+        if (
+            not current.is_distinct
+            and current.sealed
+            and rows.is_distinct(self._scanned(experiment_id, current.sealed))
+        ):
+            self._update(
+                experiment_id, lambda now: msgspec.structs.replace(now, is_distinct=now.sealed == current.sealed)
+            )
 
     def delete(self, experiment_id: str) -> None:
         """Forget an experiment's rows and counts. The manifests go first, so that no reader sees half of it."""
