@@ -60,8 +60,9 @@ def on_node(tmp_path: Path, postgres_url: str, run_python: Callable[..., Any]) -
     return lambda code, *words: run_python(f"import os; os.chdir({str(node)!r})\n{code}", *words, **variables)
 
 
-@pytest.mark.parametrize("next_one", [ANOTHER, LIST], ids=["program", "command"])
-@pytest.mark.parametrize("still_runs", [True, False], ids=["running", "over"])
+@pytest.mark.parametrize(
+    ("next_one", "still_runs"), [(ANOTHER, True), (LIST, False)], ids=["program, running", "command, over"]
+)
 def test_the_next_process_there_delivers_it(
     postgres_url: str,
     on_node: Callable[..., Any],
@@ -84,8 +85,8 @@ def test_the_next_process_there_delivers_it(
         done = on_node(next_one)
         assert done.returncode == 0, done.stderr
         if still_runs:
-            missing = {key: count for key, count in EXPECTED.items() if key != ("ours", "unset")}
-            assert {**told(postgres_url, exp.id), ("ours", "unset"): 5} == {**missing, ("ours", "unset"): 5}
+            theirs = {key: count for key, count in EXPECTED.items() if key[0] != "ours"}
+            assert theirs.items() <= told(postgres_url, exp.id).items()
             otr.stop_experiment(exp)
         assert told(postgres_url, exp.id) == EXPECTED
         ledger = exp.ledger()

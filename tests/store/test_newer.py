@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import otel_research as otr
 from otel_research.cli import main
+from otel_research.store.library import Library
 from otel_research.store.objects import Bucket
 from otel_research.store.s3 import S3Store
 from otel_research.testing import batch, recording, rows
@@ -71,3 +72,10 @@ def test_a_newer_manifest_is_left_alone(s3_bucket: str) -> None:
         with pytest.raises(otr.StoreError, match=r"2\.json was written by a newer otel-research"):
             attempt()
     assert bucket.names(f"{'e' * 32}/manifest") == [f"{'e' * 32}/manifest/{n}.json" for n in (1, 2)]
+
+
+def test_a_store_that_does_not_answer_hides_all_and_says_so(tmp_path: Path) -> None:
+    """Who asks what is hidden is told why, and gets no empty list."""
+    away = Library("postgresql://127.0.0.1:1/lab", local_root=tmp_path)
+    (told,) = away.unreadable()
+    assert "does not answer" in told

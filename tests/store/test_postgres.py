@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.conftest import CALL
+from tests.imports.otlp_files import line, span
 from tests.servers import PostgresServer
 
 import otel_research as otr
@@ -179,11 +180,18 @@ def test_everything_of_an_experiment_is_in_the_database(store: PostgresStore, tm
     assert store.scan().collect().is_empty()
 
 
-def test_one_file_in_two_experiments_is_in_both(store: PostgresStore, postgres_url: str) -> None:
-    """The identity of a row includes its experiment."""
-    store.append(batch(rows(3, "a" * 32)))
-    store.append(batch(rows(3, "b" * 32)))
-    assert queried(postgres_url, "SELECT count(*) FROM spans") == [(6,)]
+def test_one_file_in_two_experiments_is_in_both(store: PostgresStore, postgres_url: str, tmp_path: Path) -> None:
+    """The identity of a row includes its experiment: spans that a file has for two of them are there twice, again once."""
+    owners = ["a" * 32, "b" * 32]
+    calls = [span(number, **{"experiment.id": owner}) for owner in owners for number in range(3)]
+    path = tmp_path / "shared.jsonl"
+    path.write_text(line(*calls))
+    for _ in range(2):
+        found = otr.import_spans(path, store=postgres_url)
+        assert sorted(exp.id for exp in found) == owners
+        assert [exp.spans().collect().height for exp in found] == [3, 3]
+    counted = "SELECT count(*), count(DISTINCT span_id), count(DISTINCT experiment_id) FROM spans"
+    assert queried(postgres_url, counted) == [(6, 3, 2)]
 
 
 def test_several_start_at_once_on_an_empty_database(postgres_url: str) -> None:

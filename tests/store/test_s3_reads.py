@@ -99,7 +99,9 @@ def test_columns_that_are_not_needed_stay_there(whole: pl.LazyFrame, fetched: Ca
 
 def test_rows_outside_a_time_range_stay_there(whole: pl.LazyFrame, fetched: Callable[[pl.LazyFrame], int]) -> None:
     """The statistics of the row groups say which of them a filter can find anything in."""
-    first, step = whole.select(first=pl.col("start_ns").min(), step=pl.col("start_ns").sort().diff().median()).collect().row(0)
+    first, step = (
+        whole.select(first=pl.col("start_ns").min(), step=pl.col("start_ns").sort().diff().median()).collect().row(0)
+    )
     part = whole.filter(pl.col("start_ns").is_between(first, first + int(100 * step)))
     assert 0 < part.collect().height <= 102
     assert fetched(part) < fetched(whole) / 3

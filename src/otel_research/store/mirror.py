@@ -101,9 +101,16 @@ class Mirror:
         return sorted(found.values(), key=lambda record: (record.started_ns, record.id))
 
     def unreadable(self) -> list[str]:
-        """What hides an experiment from the list: a sentence for each record that cannot be read, there or here."""
-        told = getattr(self._remote, "unreadable", None)
-        return [*(told() if callable(told) else ()), *self._local.unreadable()]
+        """What hides an experiment from the list: a sentence for each record that cannot be read, there or here.
+
+        Where the remote does not answer, that is what hides them.
+        """
+        asked = getattr(self._remote, "unreadable", list)
+        try:
+            told: list[str] = asked()
+        except StoreError as error:
+            told = [str(error)]
+        return [*told, *self._local.unreadable()]
 
     def delete_experiment(self, experiment_id: str) -> None:
         """Forget a record, there and here."""
