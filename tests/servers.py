@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PASSWORD = "of the tests"
+_STARTS = 5
 
 
 class PostgresServer:
@@ -126,7 +127,14 @@ class S3Server:
         }
 
     def start(self) -> None:
-        """Start; returns when it answers."""
+        """Start; returns when it answers. A port that somebody has taken since we looked ends it: then with others."""
+        for _ in range(_STARTS):
+            self._begin()
+            if self._comes_to_answer():
+                return
+        raise AssertionError((self.folder / "log").read_text()[-3000:])
+
+    def _begin(self) -> None:
         (self.folder / "data").mkdir(exist_ok=True)
         ports = {name: _free_port() for name in ("master.port", "volume.port", "filer.port", "admin.port")}
         options = [f"-{name}={port}" for name, port in ports.items()]
@@ -137,9 +145,9 @@ class S3Server:
         variables = {**os.environ, "AWS_ACCESS_KEY_ID": self.KEY, "AWS_SECRET_ACCESS_KEY": self.SECRET}
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=self.folder)
-        self._wait_until_it_answers()
 
-    def _wait_until_it_answers(self) -> None:
+    def _comes_to_answer(self) -> bool:
+        """Wait until it answers; False where it has ended instead."""
         import obstore
         from obstore.store import S3Store
 
@@ -157,8 +165,10 @@ class S3Server:
             try:
                 self.make_bucket("ready")
                 obstore.put(store, "probe", b"ready")
-                return
+                return True
             except Exception:
+                if self._process is not None and self._process.poll() is not None:
+                    return False
                 assert time.monotonic() < deadline, (self.folder / "log").read_text()[-3000:]
                 time.sleep(0.1)
 
@@ -187,12 +197,12 @@ class S3Server:
 
 
 def _free_port() -> int:
-    """A port whose gRPC neighbour, 10,000 above, is free too."""
+    """A port whose gRPC neighbour, 10,000 above, is free too; both below those that the system gives to clients."""
     while True:
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             port = int(one.getsockname()[1])
-        port = port % 30_000 + 20_000
+        port = port % 10_000 + 12_000
         with socket.socket() as one, socket.socket() as other:
             try:
                 one.bind(("127.0.0.1", port))
