@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "otel_research"
 
-FLOOR = frozenset({"errors", "experiments", "context"})
+FLOOR = frozenset({"errors", "experiments", "context", "redaction"})
 _LOWER = FLOOR | {"spans"}
 _DATA = _LOWER | {"environment", "semconv", "pricing", "journal", "store", "analysis", "formats"}
 DOOR = frozenset(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
 import re
+import socket
 import subprocess
 import sys
 from importlib import metadata
@@ -45,7 +47,7 @@ _LOOKS_SECRET = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[a-z]|hf|gsk|npm|pypi)[-_][-_A-Za-z0-9]{8,}"
     r"|AKIA[A-Z0-9]{12,}|AIza[-_A-Za-z0-9]{20,}|eyJ[-_A-Za-z0-9]{10,}\.[-_.A-Za-z0-9]+)"
 )
-_IN_URL = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]+(?=@)")
+_IN_URL = re.compile(r"(?<=://)[^/@:\s'\"]*:[^\s'\"]+(?=@)")
 HIDDEN = "<hidden>"
 
 
@@ -158,3 +160,16 @@ def _container() -> str | None:
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         return "kubernetes"
     return None
+
+
+def addresses() -> tuple[str, ...]:
+    """The names and the addresses of this machine that are found without asking anybody; it may have others."""
+    name = socket.gethostname()
+    found = {name.lower(), socket.getfqdn().lower()}
+    with contextlib.suppress(OSError):
+        found |= {str(one[4][0]).partition("%")[0] for one in socket.getaddrinfo(name, None)}
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
+        # Sends nothing: the system only chooses the address that it would send from (RFC 5737 names nobody's).
+        towards.connect(("192.0.2.1", 9))
+        found.add(towards.getsockname()[0])
+    return tuple(sorted(found))

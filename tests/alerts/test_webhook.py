@@ -200,7 +200,7 @@ def test_an_endpoint_that_is_down_gets_every_alert_in_order_when_it_is_back(endp
     begun = time.monotonic()
     for number in range(5):
         delivery.put(alert(value=float(number)))
-    assert time.monotonic() - begun < 0.2
+    assert time.monotonic() - begun < 2
     delivery.close(5.0)
     assert [body["value"] for body in endpoint.bodies] == [0.0, 1.0, 2.0, 3.0, 4.0]
     assert [(note["state"], note["attempts"]) for note in notes] == [("failing", 1), ("delivered", 4)]

@@ -177,8 +177,13 @@ def test_a_checkpoint_of_a_running_experiment_is_consistent(tmp_path: Path, monk
 
 def test_erasing_a_session_leaves_a_record_and_a_new_seal(experiment: otr.Experiment) -> None:
     """Its traces are gone, by hash only it is said whose; the old seal is named, the new one verifies."""
+    theirs = experiment.spans().filter(pl.col("session_id") == "two", pl.col("trial_id").is_not_null()).collect()
+    otr.score("tone", 0.5, explanation="lives in Delft", trial=theirs["trial_id"][0], experiment=experiment)
+    experiment.exclude({"item_id": "q999"}, reason="the person two was ill")
+    experiment.exclude({"item_id": "q998"}, reason="stays")
     folder = Path(experiment.archive(path="kept"))
     before, rows = (folder / "SEAL").read_text().split("\n")[0], seal.manifest_of(folder).rows
+    assert b"lives in" in (folder / "annotations.jsonl").read_bytes()
     done = command("erase", "kept", "--session", "two", "--reason", "asked for by the person", "--json")
     assert done.exit_code == 0, done.output
     found = verify(folder)
@@ -191,6 +196,8 @@ def test_erasing_a_session_leaves_a_record_and_a_new_seal(experiment: otr.Experi
     spans = pl.read_parquet(folder / "spans" / "*.parquet")
     assert set(spans["session_id"].drop_nulls()) == {"one"}
     assert not any(b'"two"' in path.read_bytes() for path in folder.glob("*.json"))
+    notes = (folder / "annotations.jsonl").read_bytes()
+    assert (b"Delft" in notes, b"was ill" in notes, b"stays" in notes) == (False, False, True)
     assert command("verify", "kept").output.startswith("note: ")
     # Nobody of that name: nothing changes.
     assert json.loads(command("erase", "kept", "--user", "nobody", "--reason", "r", "--json").output)["rows"] == 0

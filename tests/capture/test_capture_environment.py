@@ -21,6 +21,13 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def test_a_password_with_slashes_is_hidden_too() -> None:
+    """Base64 has them, and nobody encodes them."""
+    shown = environment.without_secrets(["ls", "--store", "postgresql://u:p/w@a@host/db"])
+    assert not any("p/w" in part or "w@a" in part for part in shown)
+    assert shown[-1].endswith("@host/db")
+
+
 def test_git_commit_branch_and_dirty_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit of the working directory, its branch, and whether anything was changed since."""
     monkeypatch.chdir(tmp_path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 from typing import Any
 
 import pytest
 from stores import Made, Server
 
-from otel_research.dashboard.guard import LONGEST_QUERY, saved_token
+from otel_research.dashboard.guard import LONGEST_QUERY, Guard, saved_token
 
 
 def ask(
@@ -156,3 +157,27 @@ def test_it_listens_on_loopback_alone(server: Server) -> None:
     ]
     # gRPC writes the same address as IPv6 does.
     assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+def test_a_server_for_every_address_answers_under_the_machines_names() -> None:
+    """And for a proxy under the name that was allowed, whatever the proxy's port; under no other."""
+    from otel_research.dashboard.server import _own_names
+
+    names = _own_names("0.0.0.0")
+    assert socket.gethostname().lower() in names
+    assert _own_names("127.0.0.1") == ()
+    assert _own_names("192.0.2.7") == ("192.0.2.7",)
+    guard = Guard(lambda *_: None, token="t", hosts=names, port=80, named=("lab.example",))  # type: ignore[arg-type, return-value]
+
+    def refused(host: str, origin: str | None = None) -> int | None:
+        headers = [(b"host", host.encode()), (b"cookie", b"otel-research-80=t")]
+        headers += [] if origin is None else [(b"origin", origin.encode())]
+        scope = {"query_string": b"", "raw_path": b"/", "method": "GET", "headers": headers}
+        answer = guard._refusal(scope)
+        return None if answer is None else answer[0]
+
+    assert refused(socket.gethostname()) is None
+    assert refused("lab.example") is None
+    assert refused("lab.example:8443", "https://lab.example:8443") is None
+    assert refused("lab.example", "https://elsewhere.example") == 403
+    assert refused("elsewhere.example") == 421

@@ -128,9 +128,14 @@ def test_losers_may_finish(captured: Captured) -> None:
 
     assert asyncio.run(main()) == 2
     assert backend.answered == 2
-    found = HedgingMetrics().calculate(captured.frame())
+    frame = captured.frame()
+    found = HedgingMetrics().calculate(frame)
     assert found["latency_saved_method"] == "observed"
-    assert 100 < found["latency_saved_ms"] < 200
+    first = (
+        frame.filter(pl.col("name") == "hedging.primary").select(pl.col("end_ns") - pl.col("start_ns")).collect().item()
+        / 1e6
+    )
+    assert 100 < found["latency_saved_ms"] < first
 
 
 def test_the_calculator_equals_the_backends_count(captured: Captured) -> None:

@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 import otel_research as otr
 from otel_research.cli import main
+from otel_research.redaction import redacted
 from otel_research.store.base import Store
-from otel_research.store.urls import open_store, redacted
+from otel_research.store.urls import open_store
 from otel_research.testing import StoreContract
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_store.py"
@@ -89,6 +90,10 @@ def test_an_unknown_one_is_told_from_the_known(tmp_path: Path) -> None:
         ("postgresql://u:p%40ss@h:5432/d", "postgresql://u:***@h:5432/d"),
         ("postgresql://u@h/d?password=x&sslmode=require", "postgresql://u@h/d?password=***&sslmode=require"),
         ("postgresql://u:p@h1,h2/d?sslpassword=y", "postgresql://u:***@h1,h2/d?sslpassword=***"),
+        ("postgresql://u:p/w@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:p@ss@h/d?x=1", "postgresql://u:***@h/d?x=1"),
+        ("postgresql://u:a?b#c@h/d", "postgresql://u:***@h/d"),
+        ("s3://b/p?aws_secret_access_key=x&region=r", "s3://b/p?aws_secret_access_key=***&region=r"),
         ("disk:/a:b@c", "disk:/a:b@c"),
         ("s3://bucket/prefix", "s3://bucket/prefix"),
     ],

@@ -49,6 +49,8 @@ class Totals:
     cost_nano_usd: int = 0
     unpriced: int = 0
     tokens: int = 0
+    counted: int = 0
+    """Calls whose tokens are known."""
     dearest_nano_usd: int = 0
     """What the dearest call has cost."""
 
@@ -65,6 +67,7 @@ class Totals:
         self.dearest_nano_usd = max(self.dearest_nano_usd, call.cost_nano_usd or 0)
         self.unpriced += sign * (call.cost_nano_usd is None)
         self.tokens += sign * (call.tokens or 0)
+        self.counted += sign * (call.tokens is not None)
 
 
 class Span(Mapping[str, Any]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def erase(folder: Path, column: str, value: str, reason: str) -> dict[str, Any]:
     """Take out every trace that has a span of that user or session; the record of the erasure.
 
     Whole traces go, because the answers of a conversation stand in their other spans too. The record
-    names whom only by a hash. The old files are removed; the archive's numbers are derived anew.
+    names whom only by a hash. Notes (scores, exclusions) about removed trials, and any that name the person, go too.
+    The old files are removed; the archive's numbers are derived anew.
     """
     if column not in WHO:
         raise ConfigurationError(f"erase by one of {', '.join(WHO)}, not {column!r}.")
@@ -52,6 +54,8 @@ def _rewrite(folder: Path, fresh: Path, column: str, value: str, reason: str) ->
     manifest = seal.manifest_of(folder)
     spans = seal.read_spans(folder)
     theirs = spans.filter(pl.col(column) == value).select("trace_id").unique().collect()["trace_id"].implode()
+    removed = spans.filter(pl.col("trace_id").is_in(theirs)).select("trace_id", "span_id", "trial_id").collect()
+    gone_ids = {str(one) for column in removed.iter_columns() for one in column.drop_nulls()}
     rest = spans.filter(~pl.col("trace_id").is_in(theirs)).select(names(STORED))
     table = kept.again(msgspec.json.decode((folder / "prices.json").read_bytes()))
     rows = seal.write_spans(fresh, price(calls.mark(rest), table).select(names(ALL)))
@@ -70,10 +74,13 @@ def _rewrite(folder: Path, fresh: Path, column: str, value: str, reason: str) ->
     ledger |= {"stored": int(ended), "erased": ledger.get("erased", 0) + ledger["stored"] - int(ended)}
     seal.write_parts(
         fresh,
-        msgspec.structs.replace(record, content_hash=hashed),
+        msgspec.structs.replace(
+            record, content_hash=hashed, session_id=None if record.session_id == value else record.session_id
+        ),
         {
             "ledger.json": seal.encoded(ledger),
-            **{name: (folder / name).read_bytes() for name in ("annotations.jsonl", "prices.json")},
+            "annotations.jsonl": _notes_left(folder, gone_ids, value),
+            "prices.json": (folder / "prices.json").read_bytes(),
         },
     )
     private(fresh / "results.json").write_bytes(seal.encoded(results.derived(results.subject_of(fresh))))
@@ -90,3 +97,19 @@ def _rewrite(folder: Path, fresh: Path, column: str, value: str, reason: str) ->
         ),
     )
     return erasure
+
+
+def _notes_left(folder: Path, gone_ids: set[str], value: str) -> bytes:
+    """The notes without those about a removed trial, and without any that names the person."""
+    lines = (folder / "annotations.jsonl").read_bytes().splitlines(keepends=True)
+    return b"".join(line for line in lines if not _is_about(msgspec.json.decode(line), gone_ids, value))
+
+
+def _is_about(note: Any, gone_ids: set[str], value: str) -> bool:
+    if isinstance(note, dict):
+        return any(_is_about(one, gone_ids, value) for one in (*note.keys(), *note.values()))
+    if isinstance(note, list):
+        return any(_is_about(one, gone_ids, value) for one in note)
+    return isinstance(note, str) and (
+        note in gone_ids or re.search(rf"(?<!\w){re.escape(value)}(?!\w)", note) is not None
+    )

@@ -67,7 +67,13 @@ def replace(folder: Path, target: Path) -> None:
     had_one = target.exists()
     if had_one:
         os.rename(target, old)
-    os.rename(folder, target)
+    try:
+        os.rename(folder, target)
+    except OSError:
+        if had_one:
+            os.rename(old, target)
+        raise
     sync_folder(target.parent)
     if had_one:
-        shutil.rmtree(old, ignore_errors=True)
+        # Not ignored: after an erasure the old folder still has what was to be erased.
+        shutil.rmtree(old)

@@ -50,6 +50,8 @@ _PORT = click.IntRange(0, 65535)
 @click.option(
     "--otlp-token",
     metavar="TOKEN",
+    envvar="OTEL_RESEARCH_OTLP_TOKEN",
+    show_envvar=True,
     help="What senders must send: authorization: Bearer TOKEN. Default: on loopback none, else the dashboard's.",
 )
 @click.option(
@@ -62,6 +64,13 @@ _PORT = click.IntRange(0, 65535)
 @click.option(
     "--max-body", default=8 << 20, show_default=True, type=click.IntRange(1024), help="Largest message, in bytes."
 )
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="A name or address by which browsers reach it (behind a proxy, or with --host 0.0.0.0), without the port.",
+)
 @store_option
 @click.pass_context
 def command(
@@ -71,6 +80,7 @@ def command(
     port: int,
     rules: tuple[str, ...],
     webhooks: tuple[str, ...],
+    allowed_hosts: tuple[str, ...],
     store: str | None,
     **options: Any,
 ) -> None:
@@ -92,7 +102,7 @@ def command(
     checked(webhooks)
     # The server is not part of anybody's experiment, whatever instruments this process.
     ctx.with_resource(uninstrumented())
-    serving = Serving(store, host, port, rules=rules, webhooks=webhooks)
+    serving = Serving(store, host, port, rules=rules, webhooks=webhooks, allowed_hosts=allowed_hosts)
     receiver = None if options["no_otlp"] else _receiver(ctx, host, store, serving.token, options)
 
     async def announce() -> None:

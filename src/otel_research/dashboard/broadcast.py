@@ -74,9 +74,11 @@ class Broadcast:
                     full_at = time.monotonic()
                     pause = max(FULL_SECONDS, (full_at - begun) / SHARE)
                 self._told_problem(None)
-            except ResearchError as error:
+            except Exception as error:
                 # The next look may succeed: a file was replaced under us, a worker was ended.
-                self._told_problem(str(error))
+                self._told_problem(
+                    str(error) if isinstance(error, ResearchError) else f"{type(error).__name__}: {error}"
+                )
             await asyncio.sleep(POLL_SECONDS)
 
     def _told_problem(self, text: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
@@ -60,10 +61,12 @@ def saved_token(folder: Path | None = None) -> str:
 class Guard:
     """Wraps an application: refuses whoever may not ask, before anything is read."""
 
-    def __init__(self, app: App, *, token: str, hosts: tuple[str, ...], port: int) -> None:
+    def __init__(self, app: App, *, token: str, hosts: tuple[str, ...], port: int, named: tuple[str, ...] = ()) -> None:
         self._app = app
         self._token = token
         self._hosts = {f"{host}:{port}" for host in hosts} | ({*hosts} if port == 80 else set())
+        # Names that the user allows are mostly those of a proxy, which listens on a port of its own.
+        self._named = frozenset(name.lower() for name in named)
         self._cookie = f"otel-research-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,10 +94,11 @@ class Guard:
         if scope["method"] not in ("GET", "HEAD"):
             return 405, "The dashboard only reads: use GET."
         host = headers.get("host", "").lower()
-        if host not in self._hosts:
+        is_named = re.sub(r":\d+$", "", host) in self._named
+        if host not in self._hosts and not is_named:
             return 421, "This server does not answer under that Host name. Open the address that it printed."
         origin = headers.get("origin")
-        if origin is not None and origin.lower() != f"http://{host}":
+        if origin is not None and origin.lower() not in (f"http://{host}", *[f"https://{host}"] * is_named):
             return 403, "Requests from other sites are refused."
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and _query_token(scope) is None:
             # A link from another site may be followed, with the token in it or not at all.

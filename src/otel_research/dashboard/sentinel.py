@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from otel_research.dashboard.catalogue import Shelf
 from otel_research.dashboard.pool import Pool
-from otel_research.errors import ResearchError
 
 POLL_SECONDS = 2.0
 
@@ -26,12 +25,16 @@ class Sentinel:
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
+        failed = ""
         try:
             while True:
                 try:
                     await self._look()
-                except ResearchError as error:
-                    _logger.warning("otel_research: the server's alert rules could not be evaluated: %s", error)
+                    failed = ""
+                except Exception as error:
+                    # Whatever it was, the next look may succeed; alerts that end without a word would be worse.
+                    if failed != (failed := f"{type(error).__name__}: {error}"):
+                        _logger.warning("otel_research: the server's alert rules could not be evaluated: %s", failed)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             self._pool.close()

@@ -25,6 +25,7 @@ class Serving:
         token: str | None = None,
         rules: Sequence[str] = (),
         webhooks: Sequence[str] = (),
+        allowed_hosts: Sequence[str] = (),
     ) -> None:
         try:
             import uvicorn
@@ -37,8 +38,8 @@ class Serving:
         self.port: int = self._socket.getsockname()[1]
         self.token = token or saved_token()
         self.dashboard = Dashboard(store, rules, webhooks)
-        hosts = LOOPBACK if host in ("127.0.0.1", "::1", "localhost") else (*LOOPBACK, bracketed(host))
-        guarded = Guard(self.dashboard, token=self.token, hosts=hosts, port=self.port)
+        hosts, named = (*LOOPBACK, *_own_names(host)), tuple(map(bracketed, allowed_hosts))
+        guarded = Guard(self.dashboard, token=self.token, hosts=hosts, port=self.port, named=named)
         config = uvicorn.Config(
             guarded, log_level="warning", access_log=False, ws="none", server_header=False, date_header=False,
             timeout_graceful_shutdown=1,
@@ -62,6 +63,17 @@ class Serving:
     def stop(self) -> None:
         """Let `run` return."""
         self._server.should_exit = True
+
+
+def _own_names(host: str) -> tuple[str, ...]:
+    """What a browser may call a server that listens on `host`: for every address of this machine, all its names."""
+    if host in LOOPBACK or host == "::1":
+        return ()
+    if host not in ("0.0.0.0", "::"):
+        return (bracketed(host),)
+    from otel_research.environment import addresses
+
+    return tuple(map(bracketed, addresses()))
 
 
 def run(parts: list[Callable[[], Awaitable[Any]]]) -> None:

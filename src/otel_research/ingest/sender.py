@@ -81,6 +81,8 @@ class Target:
                 answer = session.post(self.url, data, headers=packed, timeout=self._timeout, allow_redirects=False)
             except (requests.ConnectionError, requests.Timeout) as error:
                 raise _Later(f"it does not answer ({type(error).__name__})") from error
+            except requests.RequestException as error:
+                raise PushFailed(f"{self.url} cannot be sent to: {error}") from error
             if answer.status_code in _RETRIED_HTTP:
                 raise _Later(f"status {answer.status_code}", _delay(answer.headers.get("retry-after")))
             if answer.status_code == 413:

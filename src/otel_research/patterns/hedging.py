@@ -148,7 +148,9 @@ class _Race(Generic[Answer]):
             done, _ = await asyncio.wait(
                 pending, timeout=self._seconds if may_hedge else None, return_when=asyncio.FIRST_COMPLETED
             )
-            answered = [task for task in self.tasks if task in done and task.exception() is None]
+            answered = [
+                task for task in self.tasks if task in done and not task.cancelled() and task.exception() is None
+            ]
             if answered:
                 self.winner = answered[0]
                 return self.winner

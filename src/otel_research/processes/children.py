@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -20,13 +19,13 @@ from otel_research.errors import ConfigurationError, ResearchError
 from otel_research.handle import Experiment
 from otel_research.processes.carrier import Carried
 from otel_research.processes.joining import enlisted
+from otel_research.redaction import without_password
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _logger = logging.getLogger("otel_research")
 _STORE = ENV_PREFIX + "STORE"
-_SECRETS = frozenset({"password", "sslpassword", "passwd", "secret", "token", "secret_access_key", "session_token"})
 
 
 def child_env() -> dict[str, str]:
@@ -71,19 +70,6 @@ def _url(experiment: Experiment) -> str | None:
     active = experiment.recorder
     named = None if active is None else active.url_of(experiment.library)
     return named or getattr(experiment.library.store, "url", None)
-
-
-def without_password(url: str) -> str:
-    """The URL without its password; the child's driver finds it as drivers do (PGPASSWORD, a password file, a role)."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    name = user.partition(":")[0]
-    kept = [(key, value) for key, value in parse_qsl(parts.query, keep_blank_values=True) if key not in _SECRETS]
-    place = f"{name}@{host}" if name else host
-    query = parts.query if len(kept) == len(parse_qsl(parts.query, keep_blank_values=True)) else urlencode(kept)
-    return urlunsplit((parts.scheme, place, parts.path, query, parts.fragment))
 
 
 class Carry(Generic[Parameters, Result]):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from otel_research.context import uninstrumented
 from otel_research.errors import StoreClosed
 from otel_research.experiments import check_id
+from otel_research.redaction import redacted
 from otel_research.spans.schema import IDENTITY, STORED, names, polars_schema
 from otel_research.store import rows
 from otel_research.store.postgres_catalogue import PostgresCatalogue
@@ -23,7 +24,6 @@ from otel_research.store.postgres_database import Database, load_psycopg
 from otel_research.store.postgres_rows import from_csv, selected, without_nul
 from otel_research.store.postgres_write import store_rows
 from otel_research.store.pushdown import condition
-from otel_research.store.urls import redacted
 
 if TYPE_CHECKING:
     import polars as pl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import metadata
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_research.errors import ConfigurationError
+from otel_research.redaction import redacted
 from otel_research.store.base import Store
 
 
@@ -37,15 +37,6 @@ def _s3(rest: str) -> Store:
     from otel_research.store.s3 import S3Store
 
     return S3Store(f"s3:{rest}")
-
-
-_SECRET = re.compile(r"(?i)(password|passwd|pwd|secret\w*|token|sslpassword|access_key\w*)=[^&\s]*")
-_USER = re.compile(r"//([^/@:\s]*):[^@/\s]*@")
-
-
-def redacted(url: str) -> str:
-    """The URL as it may be shown: without a password, wherever in it."""
-    return _SECRET.sub(r"\1=***", _USER.sub(r"//\1:***@", url))
 
 
 STORES: tuple[tuple[str, Callable[[str], Store]], ...] = (

@@ -47,7 +47,7 @@ class Rolling:
             "total_spans": totals.spans,
             "total_calls": totals.calls,
             "total_failures": totals.failures,
-            "total_tokens": totals.tokens,
+            "total_tokens": totals.tokens if totals.counted else None,
             "total_cost_usd": totals.cost_usd,
             "unpriced": totals.unpriced,
             "spans_per_second": self._rate(),
