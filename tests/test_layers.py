@@ -25,6 +25,7 @@ _DATA = _LOWER | {"environment", "semconv", "pricing", "journal", "store", "anal
 DOOR = frozenset(
     {
         "recorder",
+        "amending",
         "declare",
         "lifecycle",
         "block",

@@ -79,7 +79,8 @@ def resumed(earlier: ExperimentRecord, now: ExperimentRecord) -> ExperimentRecor
         if said not in (None, (), {}, before):
             raise ConfigurationError(
                 f"experiment {earlier.name!r} ({earlier.id}) was declared with {what}={before!r} and cannot be resumed "
-                f"with {what}={said!r}. Leave {what} out, or start a new experiment."
+                f"with {what}={said!r}. Leave {what} out and say the change openly with exp.amend({what}=..., reason=...), "
+                "or start a new experiment."
             )
     return msgspec.structs.replace(
         earlier,
@@ -95,6 +96,26 @@ def resumed(earlier: ExperimentRecord, now: ExperimentRecord) -> ExperimentRecor
         content_hash=None,
         is_hidden=False,
     )
+
+
+def amended(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """{name: [before, now]} of what a later word changes; raises `ConfigurationError` for a wrong one."""
+    primary = _names("primary", now["primary"])
+    outcomes = primary or tuple(before["primary"])
+    said = {
+        "hypothesis": _text("hypothesis", now["hypothesis"]),
+        "sample_size": _count("sample_size", now["sample_size"]),
+        "primary": primary,
+        "direction": _by_outcome("direction", now["direction"], outcomes, _direction),
+        "margin": _by_outcome("margin", now["margin"], outcomes, _margin),
+    }
+    changed = {name: [_listed(before[name]), _listed(new)] for name, new in said.items() if new not in (None, (), {})}
+    return {name: pair for name, pair in changed.items() if pair[0] != pair[1]}
+
+
+def _listed(value: Any) -> Any:
+    """As JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def checked_calculators(given: Any) -> tuple[Any, ...]:

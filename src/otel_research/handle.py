@@ -16,6 +16,7 @@ import msgspec
 from opentelemetry.trace import Tracer
 
 from otel_research import context
+from otel_research.amending import Amendable
 from otel_research.capture import accounts
 from otel_research.capture.experiment import OWN_SCOPE, ExperimentCapture
 from otel_research.capture.ledger import Ledger
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("otel_research")
 
 
-class Experiment(Watchable, Reported, RunsTrials):
+class Experiment(Watchable, Reported, RunsTrials, Amendable):
     """One experiment: its record, its spans, and, in the process that runs it, its recording.
 
     The attributes of its record (`id`, `name`, `hypothesis`, `condition`, `tags`, `state`,

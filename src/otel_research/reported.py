@@ -89,6 +89,7 @@ def _experiment(what: Any) -> Experiment:
 
 def told(experiment: Experiment, *, baseline: str | None = None, unit: str | None = None) -> dict[str, Any]:
     """Everything a report of an experiment says, as plain data."""
+    from otel_research.analysis import amendments
     from otel_research.analysis.subject import exclusions
     from otel_research.numbers import subject_of, validate
     from otel_research.pricing import default
@@ -110,6 +111,7 @@ def told(experiment: Experiment, *, baseline: str | None = None, unit: str | Non
         "baseline_by": by,
         "quality": validate(experiment).to_dict(),
         "exclusions": exclusions(subject.annotations),
+        "amendments": [amendments.sentence(note) for note in amendments.of(subject.annotations)],
         "prices": default().provenance,
         "packages": {name: packages[name] for name in _PACKAGES if name in packages},
         "software": _software(),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from otel_research.analysis import dependence
+from otel_research.analysis import amendments, dependence
 from otel_research.analysis.arms import Arm, Sample, shared_items
 from otel_research.analysis.comparison import Check, Design
 from otel_research.analysis.notes import lost
 from otel_research.analysis.stats import proportions, series
+from otel_research.analysis.subject import exclusions, trial_ids
 from otel_research.errors import NotEnoughData
 
 MISMATCH = 0.001
@@ -35,6 +37,7 @@ def of(a: Arm, b: Arm, x: Sample, y: Sample, design: Design, declared: int | Non
         yield _interleaved(x, y)
     yield _items(a, b, x, y, design)
     yield _censored(x, y)
+    yield from _notes(a, b)
 
 
 def _n_reached(a: Arm, b: Arm, declared: int | None, x: Sample, y: Sample) -> Check:
@@ -212,6 +215,23 @@ def _censored(x: Sample, y: Sample) -> Check:
     cut = int(x.is_censored.sum() + y.is_censored.sum())
     text = f"{cut:,} timeouts: quantiles are Kaplan-Meier, means are lower bounds" if cut else "no timeouts"
     return Check(name="censoring", passed=not cut, severity="warning", text=text, value=float(cut))
+
+
+def _notes(a: Arm, b: Arm) -> Iterator[Check]:
+    """What was said after the declaration: nothing is wrong with it, but a reader has to know."""
+    notes = [note for arm in (a, b) if arm.subject is not None for note in arm.subject.annotations]
+    for name, found, say in (
+        ("amended", amendments.of(notes), amendments.sentence),
+        ("exclusions", exclusions(tuple(notes)), _exclusion),
+    ):
+        # Arms of one experiment share its notes.
+        if told := list(dict.fromkeys(say(note) for note in found)):
+            yield Check(name=name, passed=False, severity="info", text="; ".join(told), value=float(len(told)))
+
+
+def _exclusion(note: Mapping[str, Any]) -> str:
+    what = ", ".join(f"{key}={value}" for key, value in (note.get("where") or {}).items()) or ", ".join(trial_ids(note))
+    return f"excluded were {what}: {note.get('reason') or 'no reason was given'}"
 
 
 def _height(arm: Arm) -> int:

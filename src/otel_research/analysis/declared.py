@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from otel_research.analysis import amendments
 from otel_research.analysis.arms import LOWER, Arm, named
 from otel_research.analysis.comparison import Direction
 from otel_research.experiments import ExperimentRecord
@@ -25,8 +26,10 @@ def primary(a: Arm, b: Arm, names: list[str]) -> list[str]:
 
 
 def sample_size(a: Arm, b: Arm) -> int | None:
-    """The declared n per arm, the larger one where they differ."""
-    return max((record.sample_size for record in records(a, b) if record.sample_size), default=None)
+    """The declared n per arm, the largest one where arms or amendments differ."""
+    first = [record.sample_size for record in records(a, b) if record.sample_size]
+    later = [size for arm in (a, b) if arm.subject for size in amendments.sample_sizes(arm.subject.annotations)]
+    return max([*first, *later], default=None)
 
 
 def direction(a: Arm, b: Arm, name: str) -> Direction:

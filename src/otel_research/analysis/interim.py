@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
+import msgspec
 import polars as pl
 
 from otel_research.analysis import arms as sides
@@ -45,6 +46,8 @@ class Interim(Result, frozen=True, kw_only=True):
     """1 for the first look at this outcome."""
     fraction: float | None
     """Share of the declared n per arm that is in; None without a declared n."""
+    declared_n: int | None = None
+    """What that share is of; None without a declared n, or where it has been reached."""
     improvement_pct: float
     """Percent (times: of the geometric mean), positive is better; percentage points for rates."""
     improvement_ci: Interval
@@ -62,8 +65,8 @@ class Interim(Result, frozen=True, kw_only=True):
 
     def note(self) -> dict[str, Any]:
         """What to record of this look, as an annotation."""
-        return {"kind": LOOK, "outcome": self.outcome, "fraction": self.fraction, "n": self.n, "z": self.z,
-                "boundary": self.boundary, "stop": self.stop}  # fmt: skip
+        return {"kind": LOOK, "outcome": self.outcome, "fraction": self.fraction, "declared_n": self.declared_n, "n": self.n,
+                "z": self.z, "boundary": self.boundary, "spent": self.spent, "stop": self.stop}  # fmt: skip
 
 
 def interim(
@@ -104,9 +107,11 @@ def interim(
     outcome = t_test(plan, x, y, log=plan.estimand == "geomean")
     size = declared.sample_size(a, b)
     have = min(_n(a, x), _n(b, y))
-    earlier = _earlier(a, b, name)
+    earlier, spent = _earlier(a, b, name, size)
+    plan = Plan(**{**plan.__dict__, "alpha": alpha - spent}) if spent < alpha else plan
     if size is not None and (not earlier or earlier[-1] < 1):
-        return _spending(plan, a, b, (x, y), outcome, min(1.0, have / size), earlier, spending)
+        found = _spending(plan, a, b, (x, y), outcome, min(1.0, have / size), earlier, spending)
+        return msgspec.structs.replace(found, declared_n=size, spent=spent + (found.spent or 0.0))
     return _sequence(plan, a, b, (x, y), outcome, len(earlier), tuning)
 
 
@@ -226,15 +231,15 @@ def _arms(baseline: Any, candidate: Any, unit: Unit | None, where: Where | None,
     return a, b
 
 
-def _earlier(a: Arm, b: Arm, name: str) -> list[float]:
-    """Fractions of earlier looks at the outcome, rising, each once."""
+def _earlier(a: Arm, b: Arm, name: str, size: int | None) -> tuple[list[float], float]:
+    """Fractions of earlier looks at the outcome, rising, each once; and the alpha spent before the n was amended."""
     notes = [note for arm in (a, b) if arm.subject for note in arm.subject.annotations]
-    looks = {
-        float(note["fraction"])
-        for note in notes
-        if note.get("kind") == LOOK and note.get("outcome") == name and note.get("fraction")
-    }
-    return sorted(looks)
+    looks = [
+        note for note in notes if note.get("kind") == LOOK and note.get("outcome") == name and note.get("fraction")
+    ]
+    mine = {float(note["fraction"]) for note in looks if note.get("declared_n", size) == size or note["fraction"] >= 1}
+    others = [float(note.get("spent") or 0.0) for note in looks if note.get("declared_n", size) != size]
+    return sorted(mine), max(others, default=0.0)
 
 
 def _n(arm: Arm, sample: Sample) -> int:

@@ -18,6 +18,9 @@ _CORRECTIONS = {
     "none": "no correction",
 }
 
+NOTES = ("amended", "exclusions")
+"""Checks that say what was noted after the declaration."""
+
 
 def paragraph(found: Comparison) -> str:
     """One paragraph in the past tense."""
@@ -39,7 +42,9 @@ def paragraph(found: Comparison) -> str:
         parts.append(
             f"Quantile intervals are percentile bootstrap ({found.n_resamples:,} resamples, seed {found.seed})."
         )
-    failed = [check.text for check in found.checks if not check.passed]
+    told = [check.text for check in found.checks if check.name in NOTES]
+    parts += [f"{text[0].upper()}{text[1:]}." for text in told]
+    failed = [check.text for check in found.checks if not check.passed and check.name not in NOTES]
     if failed:
         parts.append(f"Design checks not passed: {'; '.join(failed)}.")
     parts.append(f"Software: otel-research {found.method}, {library('scipy')}, {library('numpy')}.")

@@ -196,6 +196,8 @@ def _methods(told: Mapping[str, Any]) -> Iterable[Prose]:
             "1996), and by Kaplan-Meier where timeouts censor them. Evaluation calls and excluded trials are left out."
         )
         yield from _assumed(block)
+    for text in told["amendments"]:
+        yield Prose(f"{text[0].upper()}{text[1:]}.", is_note=True)
     for note in told["exclusions"]:
         yield Prose(f"Excluded by {note.get('author') or 'unknown'}: {note.get('reason')}", is_note=True)
 
