@@ -75,6 +75,10 @@ def describe(table: Frame, keys: Sequence[str], column: str) -> dict[Key, dict[s
         return _with_quantiles(table, keys, column, aggregate(table, keys, spec))
     # In an order of its own: the last bits of a sum depend on the order of what is summed, and files have any.
     narrow = table.select(*dict.fromkeys((*keys, column, "weight")))
+    if narrow[column].null_count() == narrow.height:
+        # Most runs have no time to first token: nothing is to be sorted then.
+        groups = narrow.select(*keys).unique().rows() if keys else [()]
+        return {key: dict.fromkeys((*spec, *PLACES, "mad")) | {"count": 0} for key in groups}
     found = aggregate(
         narrow.sort(column, "weight") if narrow["weight"].n_unique() > 1 else narrow.sort(column), keys, spec
     )

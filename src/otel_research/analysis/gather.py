@@ -44,14 +44,15 @@ def drafts(table: Tables, on: dict[str, bool]) -> dict[Key, Draft]:
     """Every group's sections, without intervals; with no group key the one key is ()."""
     # Once: sending the rows to a cluster costs more than summing them there.
     units = _sent(table, fingerprint.with_marks(table.units, _MARKED))
-    heads = engine.aggregate(units, table.keys, _head_spec())
+    # Together, because each grouping of the rows costs as much as several sums of them.
+    heads = engine.aggregate(units, table.keys, _head_spec() | _outcome_spec())
     found = {key: _head(raw) for key, raw in heads.items()}
     none = table.reason or ""
     for name, column in (("latency", "latency_ms"), ("ttft", "ttft_ms")):
         if on[name]:
-            _samples(found, table, units, name, column, none)
+            _samples(found, table, units, heads, name, column, none)
     if on["reliability"]:
-        _reliability(found, table, units, none)
+        _reliability(found, table, heads, none)
     if on["cost"] or on["tokens"]:
         _amounts(found, table, units, on, none)
     _asides(found, table)
@@ -87,18 +88,22 @@ def _head(raw: dict[str, Any]) -> Draft:
     )
 
 
-def _samples(found: dict[Key, Draft], table: Tables, units: Frame, name: str, column: str, none: str) -> None:
+def _samples(
+    found: dict[Key, Draft],
+    table: Tables,
+    units: Frame,
+    heads: dict[Key, dict[str, Any]],
+    name: str,
+    column: str,
+    none: str,
+) -> None:
     described = engine.describe(units, table.keys, column)
-    censored = {}
-    if name == "latency":
-        flags = nw.when(~nw.col(column).is_null()).then(nw.col("is_censored").cast(nw.Int64))
-        censored = engine.aggregate(units, table.keys, {"n": flags.sum()})
     why = none or (
         _NO_TIME if name == "latency" else _NO_TTFT.get(table.unit, f"a {table.unit} has none: use unit='call'")
     )
     for key, draft in found.items():
         raw = described[key]
-        cut = int(censored.get(key, {}).get("n") or 0)
+        cut = int(heads[key]["censored"] or 0) if name == "latency" else 0
         if raw["count"] and (cut or raw["weight_min"] != raw["weight_max"]):
             raw |= _one_by_one(rows_of(table.units, table.keys, key), column, cut)
         draft.parts[name] = sections.sample(raw, cut, name, why, draft.reasons)
@@ -116,9 +121,10 @@ def _one_by_one(rows: pl.DataFrame, column: str, cut: int) -> dict[str, Any]:
     return numbers
 
 
-def _reliability(found: dict[Key, Draft], table: Tables, units: Frame, none: str) -> None:
+def _outcome_spec() -> dict[str, nw.Expr]:
     weight = nw.col("weight").fill_null(1.0)
-    spec = {
+    return {
+        "censored": nw.when(~nw.col("latency_ms").is_null()).then(nw.col("is_censored").cast(nw.Int64)).sum(),
         "total": weight.sum(),
         "failures": (nw.col("is_failed").cast(nw.Int64) * weight).sum(),
         "interrupted": engine.count("is_interrupted"),
@@ -126,7 +132,10 @@ def _reliability(found: dict[Key, Draft], table: Tables, units: Frame, none: str
         "busy_ms": engine.exact("latency_ms", 1e6),
         "n_timed": nw.col("latency_ms").count(),
     }
-    for key, raw in engine.aggregate(units, table.keys, spec).items():
+
+
+def _reliability(found: dict[Key, Draft], table: Tables, heads: dict[Key, dict[str, Any]], none: str) -> None:
+    for key, raw in heads.items():
         found[key].parts["reliability"] = sections.reliability(raw, none, found[key].reasons) | {"error_types": {}}
     failed = table.units.filter(pl.col("is_failed"))
     counted = engine.aggregate(_sent(table, failed), [*table.keys, "error"], {"n": nw.len()})
