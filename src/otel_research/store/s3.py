@@ -135,9 +135,15 @@ class S3Store:
             following = msgspec.structs.replace(changed, number=current.number + 1)
             name = f"{experiment_id}/manifest/{following.number}.json"
             if self._bucket.create(name, msgspec.json.encode(following)):
-                old = [number for number in self._numbers(experiment_id) if number <= following.number - _KEPT]
-                self._bucket.delete([f"{experiment_id}/manifest/{number}.json" for number in old])
-                return following
+                newest = self._latest(experiment_id)
+                # The number may be one that faster writers had created and freed: then the newest lacks the change.
+                if newest.number == following.number or change(newest) == newest:
+                    self._forget_older(experiment_id, newest.number)
+                    return newest
+
+    def _forget_older(self, experiment_id: str, number: int) -> None:
+        old = [known for known in self._numbers(experiment_id) if known <= number - _KEPT]
+        self._bucket.delete([f"{experiment_id}/manifest/{known}.json" for known in old])
 
     def _check_conditional(self) -> None:
         with self._lock:
