@@ -1,7 +1,8 @@
 """How far each destination of a journal has come, kept beside it, and who brings it there.
 
     <experiment>/feed/<destination>/<writer>.json     rows delivered per segment; which process delivers
-    <experiment>/feed/<destination>/catalogue         the record or annotations wait for the destination
+    <experiment>/feed/<destination>/catalogue         the record, annotations or counts wait for the destination
+    <experiment>/feed/<destination>/record            the record does: the local one is newer
 
 Every process delivers what it writes. What a process cannot deliver any more (it is gone), or never
 could (a forked child), is claimed by the first that finds it.
@@ -115,16 +116,30 @@ class Backlog:
 
     @property
     def is_catalogue_waiting(self) -> bool:
-        """Whether the destination lacks the record's last state or annotations."""
+        """Whether the destination lacks the record's last state, annotations or counts."""
         return (self.folder / "catalogue").exists()
+
+    @property
+    def is_record_waiting(self) -> bool:
+        """Whether it lacks the record's last state: only then the local record is the newer one."""
+        return (self.folder / "record").exists()
 
     def note_catalogue(self, *, is_waiting: bool) -> None:
         """Remember whether it does."""
         if is_waiting:
-            make_folder(self.folder)
-            (self.folder / "catalogue").touch(mode=0o600)
+            self._mark("catalogue")
         else:
-            (self.folder / "catalogue").unlink(missing_ok=True)
+            for name in ("record", "catalogue"):
+                (self.folder / name).unlink(missing_ok=True)
+
+    def note_record(self) -> None:
+        """Remember that the record waits."""
+        self._mark("record")
+        self.note_catalogue(is_waiting=True)
+
+    def _mark(self, name: str) -> None:
+        make_folder(self.folder)
+        (self.folder / name).touch(mode=0o600)
 
     def finish(self) -> None:
         """Everything has arrived and nothing more will come."""

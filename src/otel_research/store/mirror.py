@@ -36,9 +36,11 @@ class Mirror:
 
     def put_experiment(self, record: ExperimentRecord, /) -> None:
         """Store or replace a record, there or, while that fails, here."""
-        self._now_or_later(
-            record.id, lambda: self._remote.put_experiment(record), lambda: self._local.put_experiment(record)
-        )
+        self._now_or_later(record.id, lambda: self._remote.put_experiment(record), lambda: self._put_here(record))
+
+    def _put_here(self, record: ExperimentRecord) -> None:
+        self._local.put_experiment(record)
+        self.backlog(record.id).note_record()
 
     def annotate(self, experiment_id: str, note: dict[str, Any], /) -> None:
         """Append one annotation, there or, while that fails, here."""
@@ -72,8 +74,10 @@ class Mirror:
 
     def deliver(self, experiment_id: str) -> None:
         """Bring over what waits; the remote takes each annotation once. Raises the store's error."""
-        with contextlib.suppress(UnknownExperiment):  # perhaps only annotations wait
-            self._put_there(self._local.get_experiment(experiment_id))
+        # Where only annotations wait the local record is an old one: the destination may have a newer.
+        if self.backlog(experiment_id).is_record_waiting:
+            with contextlib.suppress(UnknownExperiment):  # deleted here meanwhile
+                self._put_there(self._local.get_experiment(experiment_id))
         for note in self._local.annotations(experiment_id):
             self._remote.annotate(experiment_id, note)
         self.backlog(experiment_id).note_catalogue(is_waiting=False)
@@ -87,7 +91,7 @@ class Mirror:
 
     def get_experiment(self, experiment_id: str) -> ExperimentRecord:
         """The record: the local one while it waits, else the remote one."""
-        if self.backlog(experiment_id).is_catalogue_waiting:
+        if self.backlog(experiment_id).is_record_waiting:
             with contextlib.suppress(UnknownExperiment):
                 return self._local.get_experiment(experiment_id)
         return self._remote.get_experiment(experiment_id)
@@ -96,7 +100,7 @@ class Mirror:
         """Every record, oldest first; those that wait here as they are here."""
         found = {record.id: record for record in self._remote.list_experiments()}
         for record in self._local.list_experiments():
-            if self.backlog(record.id).is_catalogue_waiting:
+            if self.backlog(record.id).is_record_waiting:
                 found[record.id] = record
         return sorted(found.values(), key=lambda record: (record.started_ns, record.id))
 
