@@ -172,9 +172,12 @@ class Caretaker:
     def _save_counts(self, charge: Charge) -> None:
         """Losses and errors must be known also of a process that leaves without a word."""
         capture, version = charge.capture, charge.capture.tally.version
-        if charge.saved != version:
+        if charge.saved == version:
+            return
+        # A late span of an experiment that was deleted brings back nothing of it.
+        if not capture.is_stopped or _state_of(charge) is not None:
             charge.library.journal.put_ledger(capture.experiment_id, capture.log.writer.name, capture.told())
-            charge.saved = version
+        charge.saved = version
 
     def _save_or_count(self, charge: Charge) -> None:
         """The same on a span's way, which no error of ours may cross."""
@@ -186,7 +189,7 @@ class Caretaker:
     def _follow_the_owner(self, charge: Charge) -> None:
         """Of a guest the experiment is the owner's to stop (or to delete); what ends after that is late here too."""
         capture = charge.capture
-        if not capture.is_stopped and not _is_running(charge):
+        if not capture.is_stopped and _state_of(charge) != "running":
             registry.running.pop(capture.experiment_id, None)
             capture.stop()
 
@@ -218,11 +221,12 @@ def _spilled(charge: Charge) -> int:
     return spilled.appended[END]
 
 
-def _is_running(charge: Charge) -> bool:
+def _state_of(charge: Charge) -> str | None:
+    """The experiment's state in its catalogue; None where it was deleted."""
     try:
-        return charge.library.catalogue.get_experiment(charge.capture.experiment_id).state == "running"
+        return charge.library.catalogue.get_experiment(charge.capture.experiment_id).state
     except UnknownExperiment:
-        return False
+        return None
     except StoreError:
         # Nobody knows; a catalogue that is away for a while stops nothing.
-        return True
+        return "running"

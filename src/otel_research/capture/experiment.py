@@ -257,6 +257,14 @@ class ExperimentCapture:
         self.tally.add("late")
         self._note_unframed(origin)
         self.note_once("late", f"a span ended after experiment {self.experiment_id} was stopped; it is quarantined.")
+        try:
+            self._put_aside(span, origin)
+        except Exception as error:
+            # It is counted as late, and must not count as lost besides.
+            self.tally.add("error:quarantine")
+            self.note_once("quarantine", f"a late span could only be counted: {told(error)}")
+
+    def _put_aside(self, span: Any, origin: bytes) -> None:
         if self._quarantine is None:
             quarantine = self._open_quarantine()
             quarantine.adopt(self.log)

@@ -80,8 +80,9 @@ class DiskStore(DiskCatalogue):
         journal = self.folder(experiment_id) / ("late" if is_quarantine else "journal")
 
         def open_segment(writer: Writer, index: int, size: int) -> Segment:
-            if not journal.parent.exists() and index > 0:
-                raise OSError(errno.ENOENT, "the experiment's folder was removed while it ran", str(journal.parent))
+            # A late span brings back no experiment that was deleted.
+            if not journal.parent.exists() and (index > 0 or is_quarantine):
+                raise OSError(errno.ENOENT, "the experiment's folder was removed", str(journal.parent))
             make_folder(journal)
             self._limit.check(journal, size)
             return open_file_segment(journal / segment_name(writer.name, index), size)
