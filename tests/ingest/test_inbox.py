@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from receivers import message
 
+from otel_research.errors import StoreUnreachable
+from otel_research.experiments import ExperimentRecord
 from otel_research.handle import Experiment
 from otel_research.ingest import inbox as inboxes
 from otel_research.ingest.inbox import Inbox
@@ -98,3 +100,47 @@ def test_a_full_disk_is_told_and_may_be_tried_again(library: Library, monkeypatc
     assert inbox.take(TRACES, message(1, experiment__id=ID)).stored == 1
     inbox.close()
     assert library.scan(ID).collect().height == 1
+
+
+def test_a_store_that_is_away_keeps_nothing_from_being_durable(
+    library: Library, monkeypatch: pytest.MonkeyPatch, wait_until: Wait
+) -> None:
+    """Its catalogue does not answer: what is received goes on being synced, and that is no error."""
+    inbox = Inbox(library)
+    inbox.take(TRACES, message(1, experiment__id=ID))
+    desk, synced, sync = inbox._desks[ID], [], inbox._desks[ID].log.sync
+    with monkeypatch.context() as patched:
+
+        def away(_: str) -> ExperimentRecord:
+            raise StoreUnreachable("it does not answer.")
+
+        patched.setattr(library.catalogue, "get_experiment", away)
+        patched.setattr(desk.log, "sync", lambda: (synced.append(1), sync()))
+        wait_until(lambda: bool(synced))
+        inbox._guarded(desk, lambda: inbox._tend(desk))
+        assert not desk.has_gone()
+        assert inbox.counts["error:background"] == 0
+    inbox.close()
+    assert count(library, ID) == 1
+
+
+def test_an_error_in_the_background_is_said_once_and_the_rest_is_durable(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes back every second: counted each time, logged when it begins; the sync comes before it."""
+    inbox = Inbox(library)
+    inbox.take(TRACES, message(1, experiment__id=ID))
+    desk, synced = inbox._desks[ID], []
+    with monkeypatch.context() as patched:
+
+        def broken() -> bool:
+            raise RuntimeError("ours")
+
+        patched.setattr(desk, "has_gone", broken)
+        patched.setattr(desk.log, "sync", lambda: synced.append(1))
+        for _ in range(3):
+            inbox._guarded(desk, lambda: inbox._tend(desk))
+    assert len(synced) >= 3
+    assert inbox.counts["error:background"] >= 3
+    assert caplog.text.count("goes on after an error") == 1
+    inbox.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import msgspec
 
 from otel_research.capture import accounts
-from otel_research.errors import UnknownExperiment
+from otel_research.errors import StoreUnreachable, UnknownExperiment
 from otel_research.experiments import ExperimentRecord
 from otel_research.ingest.refusal import Refused
 from otel_research.journal.frame import OTLP
@@ -75,10 +76,11 @@ class Desk:
             return self._library.catalogue.get_experiment(self.experiment_id).state == "archived"
         except UnknownExperiment:
             return True
+        except StoreUnreachable:  # nobody knows, and what comes is kept here
+            return False
 
     def tend(self) -> None:
-        """Make it durable, give a sign of life, keep the counts, bring it to a store that is fed, seal what is full."""
-        self.log.sync()
+        """Give a sign of life, keep the counts, bring it to a store that is fed, seal what is full."""
         if time.monotonic() >= self._beat_at:
             self.beat()
         self._save(is_final=False)
@@ -112,7 +114,9 @@ class Desk:
         elif not self.refused:
             return
         if counts != self._saved:
-            self._library.put_ledger(self.experiment_id, self.log.writer.name, counts)
+            # A store that is away is told of them with the spans.
+            with contextlib.suppress(StoreUnreachable):
+                self._library.put_ledger(self.experiment_id, self.log.writer.name, counts)
             self._saved = counts
 
     def close(self) -> None:

@@ -60,6 +60,8 @@ class Inbox:
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         """Since the start: "stored", and "refused:REASON"."""
+        self._failing: set[str] = set()
+        """Experiments whose last background task failed, which was said."""
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="otel-research-receiver", daemon=True)
         self._thread.start()
@@ -136,6 +138,7 @@ class Inbox:
             self._put_away()
 
     def _tend(self, desk: Desk) -> None:
+        desk.log.sync()  # before anything that could fail: a sender has its answer
         if not desk.has_gone():
             desk.tend()
             return
@@ -155,8 +158,12 @@ class Inbox:
         """One thing that is due for one experiment: if it fails, what was received is in the journal all the same."""
         try:
             task()
+            self._failing.discard(desk.experiment_id)
         except Exception as error:
             self.counts["error:background"] += 1
+            if desk.experiment_id in self._failing:
+                return
+            self._failing.add(desk.experiment_id)
             _logger.warning("otel_research: the receiver goes on after an error in %s: %s", desk.experiment_id, error)
 
     def close(self) -> None:
