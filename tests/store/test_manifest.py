@@ -13,7 +13,7 @@ import pytest
 
 import otel_research as otr
 from otel_research.errors import ResearchError
-from otel_research.store import disk, manifest
+from otel_research.store import disk, manifest, seal
 from otel_research.store.disk import DiskStore
 from otel_research.store.library import Library
 from otel_research.store.manifest import Manifest, Sealed
@@ -136,3 +136,23 @@ def test_a_seal_beside_a_reader_takes_no_segment_from_under_it(tmp_path: Path, m
         for path in tmp_path.glob("*/journal/*.gone"):
             path.rename(path.with_suffix(".wal"))
     assert exp.ledger().stored == 1
+
+
+def test_what_is_added_during_the_look_for_copies_is_not_taken_as_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same span, appended again at that moment, comes back once."""
+    store, is_distinct, waiting = DiskStore(tmp_path), seal.rows.is_distinct, [True]
+    store.append(batch(rows(1)))
+
+    def added_meanwhile(frame: pl.LazyFrame) -> bool:
+        found = is_distinct(frame)
+        if waiting:
+            waiting.clear()
+            store.append(batch(rows(2)))
+        return found
+
+    monkeypatch.setattr(seal.rows, "is_distinct", added_meanwhile)
+    store.seal(EXPERIMENT, is_over=True)
+    assert not manifest.latest(tmp_path / EXPERIMENT / "manifest").is_distinct
+    assert store.scan(EXPERIMENT).collect().height == 2

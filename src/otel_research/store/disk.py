@@ -157,7 +157,7 @@ class DiskStore(DiskCatalogue):
             forget=lambda file: presence.forget(file, is_ours=file.writer in own),
         )
         if is_over:
-            seal.check_distinct(folder, self._sealed(experiment_id))
+            seal.check_distinct(folder, functools.partial(self._sealed, experiment_id))
 
     def _own_writers(self, experiment_id: str) -> set[str]:
         return {log.writer.name for log in self._logs.get(experiment_id, ())} | self._taken_over

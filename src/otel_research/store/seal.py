@@ -157,11 +157,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_distinct(folder: Path, frame: pl.LazyFrame) -> bool:
-    """Look once whether any two rows share an identity, and note it in the manifest if none do."""
-    if not rows.is_distinct(frame):
-        return False
+def check_distinct(folder: Path, rows_of: Callable[[Manifest], pl.LazyFrame]) -> bool:
+    """Look once whether any two rows share an identity, and note it in the manifest if none do.
+
+    What others add while it looks is in a later manifest, of which nothing is said.
+    """
     current = manifest.latest(folder / "manifest")
+    if not rows.is_distinct(rows_of(current)):
+        return False
     if not current.is_distinct:
         manifest.update(
             folder / "manifest",
