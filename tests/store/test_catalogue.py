@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import otel_research as otr
 from otel_research.cli import main
 from otel_research.errors import StoreError
+from otel_research.store.catalogue import DiskCatalogue
 from otel_research.testing import recording
 
 
@@ -52,3 +53,15 @@ def test_an_unreadable_record_hides_only_itself(tmp_path: Path, content: bytes) 
     assert listed.exit_code == 0
     told = CliRunner().invoke(main, ["doctor", "--json", "--store", f"disk:{tmp_path}"])
     assert any(str(record) in finding["text"] for finding in json.loads(told.stdout)["findings"])
+
+
+def test_a_damaged_ledger_is_named_and_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A crash or a disk has spoilt what one process counted: the others count, and it is said once which is missing."""
+    catalogue = DiskCatalogue(tmp_path)
+    for writer in ("a", "b", "c"):
+        catalogue.put_ledger("e" * 32, writer, {"late": 1})
+    for writer, data in (("b", b'{"late": '), ("c", b"[1]")):
+        (tmp_path / ("e" * 32) / "ledger" / f"{writer}.json").write_bytes(data)
+    for _ in range(2):
+        assert catalogue.ledgers("e" * 32) == [{"late": 1}]
+    assert [caplog.text.count(f"{writer}.json cannot be read") for writer in ("b", "c")] == [1, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from otel_research.store.files import make_folder, write_whole
 from otel_research.store.formats import check_format
 
 FORMAT_VERSION = 1
+_logger = logging.getLogger("otel_research")
 
 
 class DiskCatalogue:
@@ -26,6 +28,8 @@ class DiskCatalogue:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._unwritten_ledgers: dict[str, dict[str, dict[str, Any]]] = {}
+        self._damaged_ledgers: set[Path] = set()
+        """Those that were named already."""
 
     def folder(self, experiment_id: str) -> Path:
         """The experiment's folder; the id is checked, because it becomes a path."""
@@ -119,8 +123,20 @@ class DiskCatalogue:
     def ledgers_by_writer(self, experiment_id: str) -> dict[str, dict[str, Any]]:
         """writer -> what it counted."""
         paths = sorted((self.folder(experiment_id) / "ledger").glob("*.json"))
-        written = {path.stem: msgspec.json.decode(path.read_bytes()) for path in paths}
-        return {**written, **self._unwritten_ledgers.get(experiment_id, {})}
+        found = {path.stem: counts for path in paths if (counts := self._counts_in(path)) is not None}
+        return {**found, **self._unwritten_ledgers.get(experiment_id, {})}
+
+    def _counts_in(self, path: Path) -> dict[str, Any] | None:
+        """What one process counted; a damaged file is named, and does not hide the others."""
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError) as error:
+            if path not in self._damaged_ledgers:
+                self._damaged_ledgers.add(path)
+                _logger.warning(
+                    "otel_research: %s cannot be read, so what that process counted is missing: %s", path, error
+                )
+        return None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
