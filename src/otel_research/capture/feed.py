@@ -52,9 +52,10 @@ class Courier:
 
     def deliver(self, experiment_id: str) -> None:
         """Bring what is journaled of one experiment, now."""
-        if experiment_id in self._feeds:
+        feed = self._feeds.get(experiment_id)  # once: the thread may drop it in between
+        if feed is not None:
             deadline = time.monotonic() + _READ_SECONDS
-            self._feeds[experiment_id].try_deliver(now=True, deadline=deadline)
+            feed.try_deliver(now=True, deadline=deadline)
 
     def deliver_all(self, timeout: float) -> int:
         """The same for all, within `timeout` seconds; how many of the spans that ended before are still to be delivered."""
