@@ -111,7 +111,8 @@ class _Reading:
         if kind == "bool" and isinstance(value, bool):
             return self._quote(value)
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if kind in _NUMBERS and is_number and math.isfinite(value):
+        # An integer against a float is compared in another type there than here.
+        if kind in _NUMBERS and is_number and math.isfinite(value) and (kind == "float" or isinstance(value, int)):
             return self._quote(value)
         return None
 
