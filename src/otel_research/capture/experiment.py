@@ -253,16 +253,14 @@ class ExperimentCapture:
         self.tally.add(reason)
 
     def _take_late(self, span: Any, origin: bytes) -> None:
-        """After the stop: kept aside, never part of the experiment."""
+        """After the stop: late and never lost, whether or not it can be kept aside; no part of the experiment."""
         self.tally.add("late")
         self._note_unframed(origin)
         self.note_once("late", f"a span ended after experiment {self.experiment_id} was stopped; it is quarantined.")
         try:
             self._put_aside(span, origin)
         except Exception as error:
-            # It is counted as late, and must not count as lost besides.
-            self.tally.add("error:quarantine")
-            self.note_once("quarantine", f"a late span could only be counted: {told(error)}")
+            self.note_error("quarantine", error)
 
     def _put_aside(self, span: Any, origin: bytes) -> None:
         if self._quarantine is None:
@@ -399,5 +397,4 @@ def named(scope: Any) -> tuple[str, str | None]:
 
 
 def _is_own(span: Any) -> bool:
-    scope = span.instrumentation_scope
-    return scope is not None and scope.name == OWN_SCOPE
+    return getattr(span.instrumentation_scope, "name", None) == OWN_SCOPE
