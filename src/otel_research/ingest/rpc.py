@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from otel_research.errors import ConfigurationError
@@ -9,6 +10,8 @@ from otel_research.ingest.http import check_token
 from otel_research.ingest.inbox import Inbox
 from otel_research.ingest.refusal import Refused
 from otel_research.ingest.signals import SIGNALS, Signal
+
+_logger = logging.getLogger("otel_research")
 
 
 class GrpcDoor:
@@ -49,6 +52,11 @@ class GrpcDoor:
                 taken = self._inbox.take(signal, signal.read(body), body)
             except Refused as refusal:
                 await context.abort(*_abortion(refusal))
+            except Exception as error:
+                # What is wrong with us is not the sender's to lose: it may send it again.
+                _logger.exception("otel_research: the receiver could not take a message")
+                refused = Refused(503, f"internal error: {type(error).__name__}", retry_after=30)
+                await context.abort(*_abortion(refused))
             answer: bytes = signal.answer(taken.refused, taken.why).SerializeToString()
             return answer
 
