@@ -334,7 +334,7 @@ def test_measurements_scores_and_calculators_answer_even_when_one_raises() -> No
         "count": 2,
         "stdev": pytest.approx(0.3535533905932738),
     }
-    assert (found.custom["judge"]["mean"], found.custom["ok"]["count"]) == (3.0, 1)
+    assert (found.custom["judge"]["mean"], found.custom["ok"]["count"]) == (2.0, 1)
     assert "note" not in found.custom
     assert found.custom["broken"] is None
     assert "ValueError: no such column" in found.reasons["custom.broken"]

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from made_spans import CHAT, START, marked, one, span
 
-from otel_research.analysis.measured import measurements
+from otel_research.analysis.scored import measurements
 from otel_research.analysis.trials import trials
 from otel_research.semconv import normalise, scores
 from otel_research.semconv.calls import mark

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from otel_research.analysis import dependence, measured, sufficient
+from otel_research.analysis import dependence, sufficient
 from otel_research.analysis.engines.chosen import Engine
+from otel_research.analysis.scored import scored
 from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Tables, Unit, in_order, is_trial, tables
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -243,23 +244,9 @@ def _of_subject(subject: Subject, unit: Unit, where: Where | None, engine: Engin
 
 def _measured(table: Tables, subject: Subject) -> dict[str, pl.DataFrame]:
     """Scores and recorded measurements: the mean per trial where they lie in one, else each for itself."""
-    rows = table.rows.filter(measured.has_measurements())
+    frame = scored(table, subject)
     if table.unit == "trial":
-        rows = rows.filter(pl.col("trial_id").is_in(table.units["trial_id"].implode()))
-    found = measured.measurements(rows)
-    index = [at for at, _, _ in found]
-    frame = (
-        rows[index]
-        .select("trial_id", "item_id", "start_ns", "weight")
-        .with_columns(
-            name=pl.Series([name for _, name, _ in found], dtype=pl.String),
-            value=pl.Series([value for _, _, value in found], dtype=pl.Float64),
-        )
-    )
-    later = measured.later_scores(subject)
-    if later.height:
-        trials = table.rows.filter(is_trial()).select("trial_id", "item_id", "start_ns", "weight")
-        frame = pl.concat([frame, later.join(trials, on="trial_id").select(frame.columns)])
+        frame = frame.filter(pl.col("trial_id").is_not_null())
     # A row outside of any trial stands alone: its own position is its group.
     group = pl.coalesce("trial_id", pl.int_range(pl.len()).cast(pl.String))
     means = frame.group_by("name", group.alias("group"), maintain_order=True).agg(

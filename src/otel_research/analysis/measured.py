@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,14 +12,10 @@ import numpy as np
 import polars as pl
 
 from otel_research.analysis.engine import Key
-from otel_research.analysis.subject import SCORE, Subject, included
-from otel_research.analysis.units import Tables, is_trial
-from otel_research.spans import values
+from otel_research.analysis.scored import scored
+from otel_research.analysis.subject import Subject, included
+from otel_research.analysis.units import Tables
 from otel_research.spans.where import Where, predicate
-
-PREFIX = "measurement."
-RESERVED = frozenset({"duration_ms", "duration_us", "cost_usd", "model", "input_tokens", "output_tokens", "success"})
-"""Names that `record()` understands itself: they are latency, cost, tokens and reliability already."""
 
 
 @runtime_checkable
@@ -60,53 +55,11 @@ def measure(
     return found
 
 
-def has_measurements() -> pl.Expr:
-    """Rows with numbers that `record()`, `score()`, an evaluation's event or a judge left."""
-    return pl.any_horizontal(pl.col("measurements", "score_name", "evaluations").is_not_null())
-
-
-def measurements(rows: pl.DataFrame) -> list[tuple[int, str, float]]:
-    """Row number, name and value of every number that was recorded, scored or judged in these rows."""
-    found = []
-    for index, text in enumerate(rows["measurements"]):
-        if text is None:
-            continue
-        for key, value in values.from_json(text).items():
-            name = key.removeprefix(PREFIX)
-            number = _number(value)
-            if key != name and name not in RESERVED and number is not None:
-                found.append((index, name, number))
-    scored = zip(rows["score_name"], rows["score_value"], strict=True)
-    found += [(i, name, float(v)) for i, (name, v) in enumerate(scored) if name is not None and _number(v) is not None]
-    for index, text in enumerate(rows["evaluations"]):
-        told = [] if text is None else json.loads(text)
-        found += [(index, one["name"], one["value"]) for one in told if None not in (one["name"], one["value"])]
-    return found
-
-
-def later_scores(subject: Subject) -> pl.DataFrame:
-    """Scores that were noted after the run: trial_id, name, value."""
-    notes = [
-        note for note in subject.annotations if note.get("kind") == SCORE and _number(note.get("value")) is not None
-    ]
-    rows = [(str(note.get("trial_id") or ""), str(note.get("name")), float(note["value"])) for note in notes]
-    return pl.DataFrame(rows, schema={"trial_id": pl.String, "name": pl.String, "value": pl.Float64}, orient="row")
-
-
 def _samples(table: Tables, subject: Subject) -> dict[Key, dict[str, list[float]]]:
     found: dict[Key, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    rows = table.rows.filter(has_measurements())
-    if table.unit == "trial":
-        ids = table.units["trial_id"].implode()
-        rows = rows.filter(pl.col("trial_id").is_null() | pl.col("trial_id").is_in(ids))
-    by = rows.select(table.keys).rows() if table.keys else [()] * rows.height
-    for index, name, value in measurements(rows):
-        found[by[index]][name].append(value)
-    later = later_scores(subject)
-    if later.height:
-        trials = table.rows.filter(is_trial()).select("trial_id", *table.keys).unique("trial_id")
-        for row in later.join(trials, on="trial_id", how="inner" if table.keys else "left").rows(named=True):
-            found[tuple(row[key] for key in table.keys)][row["name"]].append(row["value"])
+    rows = scored(table, subject).select(*table.keys, "name", "value").rows()
+    for *key, name, value in rows:
+        found[tuple(key)][name].append(value)
     return {key: {name: sorted(values) for name, values in names.items()} for key, names in found.items()}
 
 
@@ -151,12 +104,6 @@ def _rows(subject: Subject, keys: tuple[str, ...], key: Key, where: Where | None
     if where is not None:
         rows = rows.filter(predicate(where, subject.spans))
     return rows.filter([pl.col(k).eq_missing(pl.lit(v)) for k, v in zip(keys, key, strict=True)]) if keys else rows
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return float(value)
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def _plain(value: Any) -> Any:

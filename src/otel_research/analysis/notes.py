@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from otel_research.analysis.gather import Draft
 from otel_research.analysis.result import Warn
+from otel_research.analysis.scored import without_trial
 from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import NO_CALLS, Tables
 
@@ -28,6 +29,10 @@ def of(subject: Subject, table: Tables, draft: Draft) -> Iterator[Warn]:
     if draft.unweighted or (subject.record is not None and subject.record.is_unweighted):
         text = "a yes/no sampling strategy hides its probabilities: these numbers are of the kept spans only"
         yield Warn(code="unweighted", severity="warning", text=text, value=float(draft.unweighted))
+    unplaced = without_trial(subject)
+    if unplaced:
+        text = f"{unplaced:,} scores that were noted after the run name no trial: they are in no number"
+        yield Warn(code="unplaced_scores", severity="warning", text=text, value=float(unplaced))
     yield from _about_parts(draft)
     if table.has_fallen_back:
         yield Warn(

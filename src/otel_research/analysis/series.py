@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from otel_research.analysis import arms
 from otel_research.analysis.engine import grouped
 from otel_research.analysis.engines.chosen import engine_of
+from otel_research.analysis.scored import scored
 from otel_research.analysis.sections import n_required
 from otel_research.analysis.stats import corrections, laws
 from otel_research.analysis.stats.series import change_points
@@ -83,7 +84,7 @@ def time_series(
     check_columns(list(keys), subject.spans, "by")
     width = nanoseconds(window)
     table = replace(tables(subject, unit, keys, where), engine=engine_of(engine))
-    values = _values(table, subject, metric, keys)
+    values = _values(table, subject, metric)
     if values["start_ns"].null_count() == values.height:
         raise NotEnoughData(f"{subject.label} has no {metric} with a time (unit {table.unit}), so there is no series.")
     parts = [
@@ -102,7 +103,7 @@ def nanoseconds(window: str) -> int:
     return width
 
 
-def _values(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...]) -> pl.DataFrame:
+def _values(table: Tables, subject: Subject, metric: str) -> pl.DataFrame:
     """start_ns, value and the keys, one row per unit."""
     if table.reason:
         raise NotEnoughData(f"{subject.label} has no units to put on a time axis: {table.reason} (unit {table.unit}).")
@@ -115,22 +116,18 @@ def _values(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...])
         "throughput": pl.lit(1.0),
     }
     if metric not in amounts:
-        return _score(table, subject, metric, keys)
+        return _score(table, subject, metric)
     frame = table.units.select("start_ns", "weight", *table.keys, value=amounts[metric])
     return frame.drop_nulls("value").sort("start_ns", "value", "weight")
 
 
-def _score(table: Tables, subject: Subject, metric: str, keys: tuple[str, ...]) -> pl.DataFrame:
-    from otel_research.analysis.measured import has_measurements, measurements
-
-    rows = table.rows.filter(has_measurements())
-    found = [(index, value) for index, name, value in measurements(rows) if name == metric]
-    if not found:
-        names = sorted({name for _, name, _ in measurements(rows)})
+def _score(table: Tables, subject: Subject, metric: str) -> pl.DataFrame:
+    known = scored(table, subject)
+    found = known.filter(pl.col("name") == metric)
+    if found.is_empty():
+        names = sorted(known["name"].unique())
         raise ConfigurationError(f"metric={metric!r} is unknown here. Use one of {', '.join((*METRICS, *names))}.")
-    picked = rows[[index for index, _ in found]].select("start_ns", "weight", *table.keys)
-    scored = picked.with_columns(value=pl.Series([value for _, value in found], dtype=pl.Float64))
-    return scored.sort("start_ns", "value", "weight")
+    return found.select("start_ns", "weight", *table.keys, "value").sort("start_ns", "value", "weight")
 
 
 def _groups(values: pl.DataFrame, keys: tuple[str, ...]) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
