@@ -357,3 +357,39 @@ def test_switched_off_sections_are_none_with_the_reason_and_unknown_switches_are
     assert calculate_metrics(Subject(subject.spans, record)).tokens is None
     with pytest.raises(ConfigurationError, match="'latencies'"):
         calculate_metrics(subject, toggles={"latencies": True})
+
+
+def test_a_where_on_trials_holds_for_what_lies_outside_of_every_trial() -> None:
+    """Evaluation calls and scores of other conditions are not in it; what lies in a kept trial is."""
+    rows = Rows()
+    for condition, value in (("a", 1.0), ("b", 0.0)):
+        trial = rows.trial(100.0, condition=condition)
+        rows.call(5.0, aside="judge", condition=condition)
+        rows.call(7.0, aside="inside", trial_id=trial)
+        rows.score("loose", value, condition=condition)
+    found = calculate_metrics(rows.subject(), unit="trial", where={"condition": "a"})
+    assert (found.n, found.aside["judge"].total_requests, found.aside["inside"].total_requests) == (1, 1, 1)
+    assert found.custom is not None
+    assert (found.custom["loose"]["mean"], found.custom["loose"]["count"]) == (1.0, 1)
+
+
+def test_errors_by_type_and_evaluation_calls_are_weighted_like_the_totals() -> None:
+    rows = Rows()
+    for index in range(6):
+        failed = {"status": "error", "error_type": "Boom"} if index < 3 else {}
+        rows.call(100.0, usd=0.5, sample_weight=4.0, **failed)
+        weight = 4.0 if index else 1.0
+        rows.call(10.0 + index, usd=0.5, aside="judge", sample_weight=weight, input_tokens=2, **failed)
+    rows.call(None, aside="judge", sample_weight=4.0)
+    found = calculate_metrics(rows.subject())
+    assert found.reliability is not None
+    assert (found.reliability.failures, found.reliability.error_types) == (12, {"Boom": 12})
+    judge = found.aside["judge"]
+    assert (judge.total_requests, judge.failures, judge.unpriced) == (25, 9, 1)
+    assert (judge.total_usd, judge.total_input, judge.total_output) == (10.5, 42, None)
+    assert judge.latency_mean == pytest.approx((10 + 4 * (11 + 12 + 13 + 14 + 15)) / 21)
+    apart = rows.frame().filter(pl.col("aside") == "judge").with_columns(aside=pl.lit(None, pl.String))
+    latency = calculate_metrics(Subject(apart)).latency
+    assert latency is not None
+    assert latency.p50 != 12.5
+    assert (judge.latency_p50, judge.latency_mean) == pytest.approx((latency.p50, latency.mean))

@@ -138,9 +138,10 @@ def _reliability(found: dict[Key, Draft], table: Tables, heads: dict[Key, dict[s
     for key, raw in heads.items():
         found[key].parts["reliability"] = sections.reliability(raw, none, found[key].reasons) | {"error_types": {}}
     failed = table.units.filter(pl.col("is_failed"))
-    counted = engine.aggregate(_sent(table, failed), [*table.keys, "error"], {"n": nw.len()})
+    stands_for = {"n": nw.col("weight").fill_null(1.0).sum()}
+    counted = engine.aggregate(_sent(table, failed), [*table.keys, "error"], stands_for)
     for (*head, error), raw in sorted(counted.items(), key=lambda pair: (-pair[1]["n"], str(pair[0][-1]))):
-        found[tuple(head)].parts["reliability"]["error_types"][error or "error"] = int(raw["n"])
+        found[tuple(head)].parts["reliability"]["error_types"][error or "error"] = sections.whole(raw["n"])
 
 
 def _amounts(found: dict[Key, Draft], table: Tables, units: Frame, on: dict[str, bool], none: str) -> None:
@@ -254,26 +255,41 @@ def _asides(found: dict[Key, Draft], table: Tables) -> None:
     calls = table.rows.filter(pl.col("aside").is_not_null() & (pl.col("is_call") | is_apart))
     if not calls.height:
         return
-    latency = nw.col("latency_ms")
-    spec = {
-        "n": nw.len(),
-        "failures": engine.count("is_failed"),
-        "interrupted": engine.count("is_interrupted"),
-        "mean": latency.mean(),
-        "p50": latency.median(),
-        "priced": nw.col("cost_nano_usd").count(),
-        "nano": nw.col("cost_nano_usd").sum(),
-        "input": nw.col("input_tokens").sum(),
-        "n_input": nw.col("input_tokens").count(),
-        "output": nw.col("output_tokens").sum(),
-        "n_output": nw.col("output_tokens").count(),
-    }
-    groups = engine.aggregate(table.on_engine(calls), [*table.keys, "aside"], spec)
+    groups = engine.aggregate(table.on_engine(calls), [*table.keys, "aside"], _aside_spec())
     for (*head, name), raw in sorted(groups.items(), key=lambda pair: str(pair[0][-1])):
         draft = found.get(tuple(head))
-        if draft is not None:
-            draft.aside[name] = sections.aside(raw)
-            _aside_reasons(draft, name)
+        if draft is None:
+            continue
+        raw["mean"] = raw["timed_ms"] / raw["timed_weight"] if raw["timed_weight"] else None
+        if raw["weight_min"] != raw["weight_max"]:
+            rows = rows_of(calls, (*table.keys, "aside"), (*head, name)).drop_nulls("latency_ms").sort("latency_ms")
+            weights = rows["weight"].fill_null(1.0).to_numpy()
+            raw["p50"] = weighted.quantiles(rows["latency_ms"].to_numpy(), weights, [0.5])[0]
+        draft.aside[name] = sections.aside(raw)
+        _aside_reasons(draft, name)
+
+
+def _aside_spec() -> dict[str, nw.Expr]:
+    """Totals by weight, as everywhere; how many had no price and how many were cut off are counts of rows."""
+    latency, weight = nw.col("latency_ms"), nw.col("weight").fill_null(1.0)
+    timed = nw.when(~latency.is_null())
+    return {
+        "total": weight.sum(),
+        "failures": (nw.col("is_failed").cast(nw.Int64) * weight).sum(),
+        "interrupted": engine.count("is_interrupted"),
+        "timed_ms": engine.exact("latency_ms", 1e6),
+        "timed_weight": timed.then(weight).sum(),
+        "weight_min": timed.then(nw.col("weight")).min(),
+        "weight_max": timed.then(nw.col("weight")).max(),
+        "p50": latency.median(),
+        "priced": nw.col("cost_nano_usd").count(),
+        "unpriced": nw.col("cost_nano_usd").is_null().cast(nw.Int64).sum(),
+        "cost": (nw.col("cost_nano_usd") * weight).sum(),
+        "input": engine.total("input_tokens"),
+        "n_input": nw.col("input_tokens").count(),
+        "output": engine.total("output_tokens"),
+        "n_output": nw.col("output_tokens").count(),
+    }
 
 
 def _aside_reasons(draft: Draft, name: str) -> None:

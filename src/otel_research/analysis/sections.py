@@ -75,7 +75,7 @@ class Reliability(msgspec.Struct, frozen=True, kw_only=True):
     failures: int | float
     success_rate: float | None = None
     failure_rate: float | None = None
-    error_types: dict[str, int] = {}
+    error_types: dict[str, int | float] = {}
     mtbf: float | None = None
     """Requests per failure."""
     mtbf_seconds: float | None = None
@@ -107,17 +107,17 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Aside(msgspec.Struct, frozen=True, kw_only=True):
-    """Evaluation calls of one `aside` block."""
+    """Evaluation calls of one `aside` block: totals by weight, `interrupted` and `unpriced` rows."""
 
-    total_requests: int
-    failures: int
+    total_requests: int | float
+    failures: int | float
     interrupted: int
     latency_mean: float | None
     latency_p50: float | None
     total_usd: float | None
     unpriced: int
-    total_input: int | None
-    total_output: int | None
+    total_input: int | float | None
+    total_output: int | float | None
 
 
 def n_required(p: float) -> int:
@@ -220,17 +220,16 @@ def tokens(units: Mapping[str, Any], calls: Mapping[str, Any], none: str, reason
 
 def aside(raw: Mapping[str, Any]) -> Aside:
     """One `aside` block's calls."""
-    priced = int(raw["priced"] or 0)
     return Aside(
-        total_requests=int(raw["n"]),
-        failures=int(raw["failures"] or 0),
+        total_requests=whole(raw["total"]),
+        failures=whole(raw["failures"]),
         interrupted=int(raw["interrupted"] or 0),
         latency_mean=finite(raw["mean"]),
         latency_p50=finite(raw["p50"]),
-        total_usd=_usd(raw["nano"]) if priced else None,
-        unpriced=int(raw["n"]) - priced,
-        total_input=int(raw["input"]) if raw["n_input"] else None,
-        total_output=int(raw["output"]) if raw["n_output"] else None,
+        total_usd=_usd(raw["cost"]) if raw["priced"] else None,
+        unpriced=int(raw["unpriced"] or 0),
+        total_input=whole(raw["input"]) if raw["n_input"] else None,
+        total_output=whole(raw["output"]) if raw["n_output"] else None,
     )
 
 

@@ -69,15 +69,18 @@ class Tables:
 def tables(subject: Subject, unit: Unit = "call", keys: tuple[str, ...] = (), where: Where | None = None) -> Tables:
     """The units and calls of a subject, without its excluded trials.
 
-    `where` selects rows of the unit: a trial is kept when its own span passes, with all its calls.
+    `where` selects rows of the unit: a trial is kept when its own span passes, with all that lies in it. A row
+    outside of every trial (a score, an evaluation call) is kept when it passes itself.
     """
     name = unit_name(unit)
     check_columns(list(keys), subject.spans, "the group key")
-    rows = _narrow(subject, unit, keys, where if name != "trial" else None)
+    rows = _narrow(subject, unit, keys, where)
+    if name == "trial" and where is not None:
+        rows = _with_their_trials(rows)
     rows = rows.with_columns(is_wasted=_is_wasted(rows))
     by = tuple(f"key:{key}" for key in keys)
     if name == "trial":
-        return _trial_tables(rows, subject, by, where)
+        return _trial_tables(rows, by)
     falls_back = not rows["is_call"].any() and not rows["is_marked"].any()
     rows = rows.with_columns(is_counted=pl.col("is_root") if falls_back else pl.col("is_call"))
     calls = rows.filter(pl.col("is_counted") & _is_work()).with_columns(calls=pl.lit(1))
@@ -115,8 +118,10 @@ def unit_name(unit: Unit) -> str:
 def _narrow(subject: Subject, unit: Unit, keys: tuple[str, ...], where: Where | None) -> pl.DataFrame:
     """The one pass: only the columns that some metric needs, with their flags."""
     frame = included(subject)
-    if where is not None:
-        frame = frame.filter(predicate(where, subject.spans))
+    passes = pl.lit(value=True) if where is None else predicate(where, frame).fill_null(value=False)
+    if unit_name(unit) != "trial":
+        frame = frame.filter(passes)
+        passes = pl.lit(value=True)
     interrupted = pl.col("status").eq_missing(pl.lit("interrupted"))
     failed = (pl.col("status").eq_missing(pl.lit("error")) | pl.col("error_type").is_not_null()) & ~interrupted
     length = pl.col("duration_ms").fill_nan(None)
@@ -136,6 +141,7 @@ def _narrow(subject: Subject, unit: Unit, keys: tuple[str, ...], where: Where | 
             pl.col("parent_span_id").is_null().alias("is_root"),
             pl.col("role").is_in(MARKERS).fill_null(value=False).alias("is_marked"),
             pl.when(pl.col("role") == "record").then("attributes").alias("measurements"),
+            passes.alias("passes"),
         )
         .with_columns(pl.col("is_call").fill_null(value=False), pl.col("ttft_ms").fill_nan(None))
         .collect()
@@ -171,11 +177,15 @@ def is_trial() -> pl.Expr:
     return (pl.col("role") == "trial").fill_null(value=False) & pl.col("aside").is_null()
 
 
-def _trial_tables(rows: pl.DataFrame, subject: Subject, by: tuple[str, ...], where: Where | None) -> Tables:
+def _with_their_trials(rows: pl.DataFrame) -> pl.DataFrame:
+    """What passes: in a trial by the trial's own span, outside of every trial by itself."""
+    trials = rows.filter(is_trial()).select(*_TRIAL, is_kept="passes").unique(_TRIAL)
+    joined = rows.join(trials, on=_TRIAL, how="left", nulls_equal=True, maintain_order="left")
+    return joined.filter(pl.coalesce("is_kept", "passes")).drop("is_kept")
+
+
+def _trial_tables(rows: pl.DataFrame, by: tuple[str, ...]) -> Tables:
     trials = rows.filter(is_trial())
-    if where is not None:
-        kept = subject.spans.filter(predicate(where, subject.spans) & is_trial()).select(_TRIAL).collect()
-        trials = trials.join(kept, on=_TRIAL, how="semi", nulls_equal=True)
     calls = rows.filter(pl.col("is_call") & pl.col("aside").is_null()).with_columns(calls=pl.lit(1))
     # A call belongs to its trial's group, whatever its own row says.
     calls = calls.drop(by).join(trials.select(*_TRIAL, *by), on=_TRIAL, how="inner", nulls_equal=True)
