@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from opentelemetry.trace import Tracer
 
-from otel_research import context
+from otel_research import context, exclusion
 from otel_research.amending import Amendable
 from otel_research.capture import accounts
 from otel_research.capture.experiment import OWN_SCOPE, ExperimentCapture
@@ -28,7 +28,7 @@ from otel_research.errors import (
     ExperimentStopped,
     UnknownExperiment,
 )
-from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_json, check_label
+from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_label
 from otel_research.recorder import Recorder
 from otel_research.reported import Reported
 from otel_research.runner.running import RunsTrials
@@ -303,10 +303,13 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
         Args:
             trial_or_where: a trial, a trial's id, or a mapping from column to value.
             reason: why; kept with author and time.
+
+        Raises:
+            ConfigurationError: there is no reason, no such column, or a value that the column cannot have.
         """
         if not isinstance(reason, str) or not reason.strip():
             raise ConfigurationError("an exclusion needs a reason that a reader can judge.")
-        self._annotate({"kind": "exclusion", **_excluded(trial_or_where), "reason": reason})
+        self._annotate({"kind": "exclusion", **exclusion.described(trial_or_where), "reason": reason})
 
     def _annotate(self, note: dict[str, Any]) -> None:
         from otel_research.measure import author
@@ -386,15 +389,3 @@ def _named(what: str, value: Any) -> str:
     if value is None:
         raise ConfigurationError(f"{what} is a name, got None.")
     return check_label(what, value) or ""
-
-
-def _excluded(what: Any) -> dict[str, Any]:
-    """A trial or a mapping, as an annotation says it."""
-    if isinstance(what, Mapping):
-        return {"where": check_json("where", what)}
-    trial_id = what.id if isinstance(what, Trial) else what
-    if not isinstance(trial_id, str) or not trial_id:
-        raise ConfigurationError(
-            f"cannot exclude {what!r}: pass a trial that has run, a trial's id, or a mapping such as {{'item_id': 'q7'}}."
-        )
-    return {"trial_id": trial_id}

@@ -367,3 +367,13 @@ def test_heavy_tailed_null_arms_of_unequal_size_keep_the_level() -> None:
         for _ in range(300)
     )
     assert wins <= 300 * 0.05 + 3 * np.sqrt(300 * 0.05 * 0.95)
+
+
+def test_candidates_are_ranked_by_the_difference_where_the_baseline_is_zero() -> None:
+    """There is no percent of a mean of 0; the one that is worse must not look best."""
+    base = np.array([-1.0, 1.0] * 20)
+    found = compare(base, [base - 5, base + 5, base + 4], metrics=("score",))
+    assert found.effects["score"].improvement_pct is None
+    assert [each.candidate for each in (found, *found.others)] == ["candidate 2", "candidate 3", "candidate 1"]
+    assert found.tied_with_best == ("candidate 2",)
+    assert compare(base, [base - 5, base - 4], metrics=("score",)).tied_with_best == ("baseline",)

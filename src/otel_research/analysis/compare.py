@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from otel_research.analysis import arms as sides
-from otel_research.analysis import checks, declared, effect, fingerprint, items, methods, rates, verdicts
+from otel_research.analysis import checks, declared, effect, fingerprint, items, methods, notes, rates, verdicts
 from otel_research.analysis.arms import Arm, Sample
 from otel_research.analysis.comparison import Check, Comparison, Effect, Test
 from otel_research.analysis.declared import Margin
@@ -181,6 +181,8 @@ class _Draft:
             for check in self.checks
             if not check.passed
         ]
+        for subject in {arm.subject.label: arm.subject for arm in (self.a, self.b) if arm.subject is not None}.values():
+            found += notes.unusable_exclusions(subject)
         for name in self.names:
             found += verdicts.disagreement(self.effects[name], self.options.alpha)
         return found
@@ -271,10 +273,25 @@ def _several(arms: list[Arm], drafts: list[_Draft], options: Options) -> Compari
         if p is not None:
             tests = {**head.tests, "dunnett": p}
             draft.effects[draft.headline] = msgspec.structs.replace(head, tests=tests)
-    ranked = sorted(drafts, key=lambda draft: -(draft.effects[draft.headline].improvement_pct or 0.0))
+    ranked = sorted(drafts, key=_rank)
     best = ranked[0]
     others = tuple(draft.finish() for draft in ranked[1:])
     return best.finish(others, _tied(arms, best, options))
+
+
+def _gain(draft: _Draft) -> float | None:
+    """How far the headline's estimand improved on the baseline's, in its own unit: a baseline of 0 has no percent."""
+    head = draft.effects[draft.headline]
+    difference = head.main.difference
+    if difference is None and None not in (head.main.baseline, head.main.candidate):
+        difference = head.main.candidate - head.main.baseline  # type: ignore[operator]
+    return None if difference is None else (difference if head.direction == "higher" else -difference)
+
+
+def _rank(draft: _Draft) -> tuple[bool, float]:
+    """The best first, an unknown change last."""
+    gain = _gain(draft)
+    return (True, 0.0) if gain is None else (False, -gain)
 
 
 def _dunnett(arms: list[Arm], drafts: list[_Draft], options: Options) -> list[Test | None]:
@@ -311,9 +328,8 @@ def _tied(arms: list[Arm], best: _Draft, options: Options) -> tuple[str, ...]:
     (Bonferroni): corrected over its own alone, 12 equal conditions lose one in 21 % of experiments.
     """
     name = best.headline
-    head = best.effects[name]
     # Where the baseline itself is better than every candidate it is the best arm.
-    top = best.b if (head.improvement_pct or 0.0) >= 0 else best.a
+    top = best.a if (_gain(best) or 0.0) < 0 else best.b
     only = Options(**{**options.__dict__, "metrics": (name,)})
     compared = [arm for arm in arms if name in arm.frames]
     level = options.alpha / math.comb(len(compared), 2)

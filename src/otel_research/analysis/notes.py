@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from otel_research.analysis.gather import Draft
 from otel_research.analysis.result import Warn
 from otel_research.analysis.scored import without_trial
-from otel_research.analysis.subject import Subject
+from otel_research.analysis.subject import Subject, unusable
 from otel_research.analysis.units import NO_CALLS, Tables
 
 _TEXTS = {
@@ -29,6 +29,7 @@ def of(subject: Subject, table: Tables, draft: Draft) -> Iterator[Warn]:
     if draft.unweighted or (subject.record is not None and subject.record.is_unweighted):
         text = "a yes/no sampling strategy hides its probabilities: these numbers are of the kept spans only"
         yield Warn(code="unweighted", severity="warning", text=text, value=float(draft.unweighted))
+    yield from unusable_exclusions(subject)
     unplaced = without_trial(subject)
     if unplaced:
         text = f"{unplaced:,} scores that were noted after the run name no trial: they are in no number"
@@ -61,6 +62,12 @@ def _about_parts(draft: Draft) -> Iterator[Warn]:
     if censored:
         text = f"{censored:,} timeouts are right-censored: quantiles are Kaplan-Meier, the mean is a lower bound"
         yield Warn(code="censored", severity="warning", text=text, value=float(censored))
+
+
+def unusable_exclusions(subject: Subject) -> Iterator[Warn]:
+    """One warning per exclusion that the rows cannot answer, and that therefore excludes nothing."""
+    for text in unusable(subject):
+        yield Warn(code="unusable_exclusion", severity="warning", text=text)
 
 
 def lost(subject: Subject) -> int:

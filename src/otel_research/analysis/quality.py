@@ -17,7 +17,7 @@ from otel_research.analysis import faults, fingerprint
 from otel_research.analysis.faults import Fault
 from otel_research.analysis.practice import advice
 from otel_research.analysis.result import Result, Row
-from otel_research.analysis.subject import Subject
+from otel_research.analysis.subject import Subject, unusable
 
 METHOD = "validate/1"
 
@@ -78,7 +78,7 @@ def validate(subject: Subject) -> Quality:
     anything, not that there is nothing.
     """
     rows = faults.prepare(subject)
-    found = [*(fault for check in faults.CHECKS for fault in check(rows)), *_advice(rows)]
+    found = [*(fault for check in faults.CHECKS for fault in check(rows)), *_advice(rows), *_notes(rows)]
     total = rows.spans.height
     components = _components(found, total)
     everything, without = faults.headlines(rows)
@@ -116,6 +116,11 @@ def _advice(rows: faults.Rows) -> list[Fault]:
     conditions = rows.spans["condition"].drop_nulls().n_unique()
     told = advice(msgspec.to_builtins(rows.subject.record), conditions)
     return [Fault(code, "info", text, 1) for code, text in told]
+
+
+def _notes(rows: faults.Rows) -> list[Fault]:
+    """Exclusions that exclude nothing: of what was noted and not of the data, so they cost no points."""
+    return [Fault("unusable_exclusion", "warning", text, 1) for text in unusable(rows.subject)]
 
 
 def _components(found: list[Fault], total: int) -> dict[str, float]:

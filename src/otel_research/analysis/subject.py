@@ -85,8 +85,8 @@ def included(subject: Subject) -> pl.LazyFrame:
     ids: list[str] = []
     for note in exclusions(subject.annotations):
         ids += trial_ids(note)
-        if isinstance(note.get("where"), Mapping):
-            hit = predicate(note["where"], subject.spans)
+        hit = described(note, subject.spans)
+        if hit is not None:
             taken = subject.spans.filter(hit & (pl.col("role") == "trial")).select("trial_id")
             rows = rows.filter(~hit.fill_null(value=False)).join(taken, on="trial_id", how="anti")
     return rows.filter(~pl.col("trial_id").is_in(sorted(set(ids))).fill_null(value=False)) if ids else rows
@@ -95,6 +95,29 @@ def included(subject: Subject) -> pl.LazyFrame:
 def exclusions(annotations: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
     """The notes that take trials out."""
     return [note for note in annotations if note.get("kind") in (EXCLUSION, "exclude")]
+
+
+def described(note: Mapping[str, Any], spans: pl.LazyFrame) -> pl.Expr | None:
+    """The rows that an exclusion's `where` describes; None where it has none, or one that these rows cannot answer.
+
+    A note cannot be taken back, so one that an older version let pass must not keep every analysis from answering.
+    """
+    try:
+        return predicate(note["where"], spans) if isinstance(note.get("where"), Mapping) else None
+    except ConfigurationError:
+        return None
+
+
+def unusable(subject: Subject) -> list[str]:
+    """The exclusions that exclude nothing because the rows cannot answer them: each with its reason."""
+    found = []
+    for note in exclusions(subject.annotations):
+        try:
+            if isinstance(note.get("where"), Mapping):
+                predicate(note["where"], subject.spans)
+        except ConfigurationError as error:
+            found.append(f"the exclusion {note['where']!r} ({note.get('reason')!r}) excludes nothing: {error}")
+    return found
 
 
 def trial_ids(note: Mapping[str, Any]) -> list[str]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from otel_research.analysis.subject import Subject, conform, exclusions, trial_ids
+from otel_research.analysis.subject import Subject, conform, described, exclusions, trial_ids
 from otel_research.analysis.units import is_trial
 from otel_research.semconv.scores import listed
-from otel_research.spans.where import predicate
 
 COLUMNS = (
     "trial_id", "condition", "item_id", "repetition", "session_id", "factors", "start_ns", "latency_ms", "outcome",
@@ -111,8 +109,9 @@ def _excluded_because(annotations: tuple[dict[str, Any], ...], spans: pl.LazyFra
     reasons = pl.lit(None, pl.String)
     for note in exclusions(annotations):
         applies = pl.col("trial_id").is_in(trial_ids(note))
-        if isinstance(note.get("where"), Mapping):
-            applies = applies | predicate(note["where"], spans)
+        hit = described(note, spans)
+        if hit is not None:
+            applies = applies | hit
         why = pl.lit(str(note.get("reason") or "excluded without a reason"))
         reasons = pl.when(applies.fill_null(value=False) & reasons.is_null()).then(why).otherwise(reasons)
     return reasons

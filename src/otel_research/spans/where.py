@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from otel_research.errors import ConfigurationError
@@ -27,15 +29,36 @@ def predicate(where: Where, frame: pl.LazyFrame) -> pl.Expr:
             'Examples: where={"condition": "a"}, where=pl.col("is_call").'
         )
     check_columns(where, frame, "where")
-    tests = [_test(pl.col(name), value) for name, value in where.items()]
+    kinds = frame.collect_schema()
+    tests = [_test(name, value, kinds[name]) for name, value in where.items()]
     return pl.all_horizontal(tests) if tests else pl.lit(True)
 
 
-def _test(column: pl.Expr, value: object) -> pl.Expr:
+def _test(name: str, value: object, kind: pl.DataType) -> pl.Expr:
     if isinstance(value, (list, tuple, set, frozenset)):
-        return column.is_in(list(value))
+        return pl.col(name).is_in([_fitting(name, one, kind) for one in value])
     # A missing value is another value, not an unknown answer: what is excluded by it must not take others along.
-    return column.eq_missing(pl.lit(value))
+    return pl.col(name).eq_missing(pl.lit(_fitting(name, value, kind)))
+
+
+def _fitting(name: str, value: object, kind: pl.DataType) -> object:
+    """The value as the column has it: a whole number is the text of an id, as `exp.trial(item=1)` says it."""
+    if value is None:
+        return None
+    is_flag = isinstance(value, (bool, np.bool_))
+    if kind in (pl.String, pl.Categorical, pl.Enum):
+        if isinstance(value, Integral) and not is_flag:
+            return str(int(value))
+        fits = isinstance(value, str)
+    elif kind == pl.Boolean:
+        fits = is_flag
+    elif kind.is_numeric():
+        fits = isinstance(value, Real) and not is_flag
+    else:
+        fits = True
+    if not fits:
+        raise ConfigurationError(f"where: the column {name!r} is {kind}, and {value!r} can never be one of its values.")
+    return value
 
 
 def check_columns(names: Iterable[str], frame: pl.LazyFrame, what: str) -> None:
