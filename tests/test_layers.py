@@ -26,6 +26,7 @@ DOOR = frozenset(
     {
         "recorder",
         "amending",
+        "exclusion",
         "declare",
         "lifecycle",
         "block",

@@ -273,25 +273,10 @@ def _several(arms: list[Arm], drafts: list[_Draft], options: Options) -> Compari
         if p is not None:
             tests = {**head.tests, "dunnett": p}
             draft.effects[draft.headline] = msgspec.structs.replace(head, tests=tests)
-    ranked = sorted(drafts, key=_rank)
+    ranked = sorted(drafts, key=lambda draft: verdicts.rank(draft.effects[draft.headline]))
     best = ranked[0]
     others = tuple(draft.finish() for draft in ranked[1:])
     return best.finish(others, _tied(arms, best, options))
-
-
-def _gain(draft: _Draft) -> float | None:
-    """How far the headline's estimand improved on the baseline's, in its own unit: a baseline of 0 has no percent."""
-    head = draft.effects[draft.headline]
-    difference = head.main.difference
-    if difference is None and None not in (head.main.baseline, head.main.candidate):
-        difference = head.main.candidate - head.main.baseline  # type: ignore[operator]
-    return None if difference is None else (difference if head.direction == "higher" else -difference)
-
-
-def _rank(draft: _Draft) -> tuple[bool, float]:
-    """The best first, an unknown change last."""
-    gain = _gain(draft)
-    return (True, 0.0) if gain is None else (False, -gain)
 
 
 def _dunnett(arms: list[Arm], drafts: list[_Draft], options: Options) -> list[Test | None]:
@@ -329,7 +314,7 @@ def _tied(arms: list[Arm], best: _Draft, options: Options) -> tuple[str, ...]:
     """
     name = best.headline
     # Where the baseline itself is better than every candidate it is the best arm.
-    top = best.a if (_gain(best) or 0.0) < 0 else best.b
+    top = best.a if (verdicts.gain(best.effects[name]) or 0.0) < 0 else best.b
     only = Options(**{**options.__dict__, "metrics": (name,)})
     compared = [arm for arm in arms if name in arm.frames]
     level = options.alpha / math.comb(len(compared), 2)

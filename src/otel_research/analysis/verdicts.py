@@ -56,5 +56,19 @@ def disagreement(effect: Effect, alpha: float) -> list[Warn]:
     return [Warn(code="tests_disagree", severity="info", text=text)]
 
 
+def gain(effect: Effect) -> float | None:
+    """How far the estimand improved on the baseline's, in its own unit: a baseline of 0 has no percent."""
+    low, high = effect.main.baseline, effect.main.candidate
+    if low is None or high is None:
+        return None
+    return high - low if effect.direction == "higher" else low - high
+
+
+def rank(effect: Effect) -> tuple[bool, float]:
+    """Sorts candidates: the best first, an unknown change last."""
+    change = gain(effect)
+    return (True, 0.0) if change is None else (False, -change)
+
+
 def _excludes_zero(low: float | None, high: float | None) -> bool:
     return (low is not None and low > 0) or (high is not None and high < 0)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from otel_research.errors import ConfigurationError
+from otel_research.spans import schema
 
 Where = pl.Expr | Mapping[str, Any]
 
@@ -45,7 +45,7 @@ def _fitting(name: str, value: object, kind: pl.DataType) -> object:
     """The value as the column has it: a whole number is the text of an id, as `exp.trial(item=1)` says it."""
     if value is None:
         return None
-    is_flag = isinstance(value, (bool, np.bool_))
+    is_flag = isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")  # NumPy's is no bool
     if kind in (pl.String, pl.Categorical, pl.Enum):
         if isinstance(value, Integral) and not is_flag:
             return str(int(value))
@@ -59,6 +59,11 @@ def _fitting(name: str, value: object, kind: pl.DataType) -> object:
     if not fits:
         raise ConfigurationError(f"where: the column {name!r} is {kind}, and {value!r} can never be one of its values.")
     return value
+
+
+def check_spans(where: Mapping[str, Any]) -> None:
+    """Refuse a mapping that the rows of `exp.spans()` could not answer, before there are any."""
+    predicate(where, pl.LazyFrame(schema=schema.polars_schema(schema.ALL)))
 
 
 def check_columns(names: Iterable[str], frame: pl.LazyFrame, what: str) -> None:
