@@ -354,3 +354,13 @@ def test_progress_is_for_terminals_only(exp: otr.Experiment, capsys: pytest.Capt
     """Pipes and logs stay clean."""
     exp.run_trials(answer, range(3))
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_same_call_inside_an_arm_makes_no_trial_twice(exp: otr.Experiment) -> None:
+    """A trial is stored under the arm around the run, so that is what it is known by."""
+    for arm in ("a", "b"):
+        with exp.arm(arm):
+            first = exp.run_trials(lambda item, _: item, ["q1", "q2"], progress=False)
+            again = exp.run_trials(lambda item, _: item, ["q1", "q2"], progress=False)
+        assert (len(first.ran), len(again.ran), again.done_before) == (2, 0, 2)
+    assert sorted(exp.trials().collect()["condition"]) == ["a", "a", "b", "b"]

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from otel_research.context import Scope
 from otel_research.errors import ConfigurationError
 from otel_research.experiments import ExperimentRecord
 from otel_research.runner.designs import Condition
@@ -48,6 +49,8 @@ class Runs(Protocol):
 
     def _annotate(self, note: dict[str, Any]) -> None: ...
 
+    def _scope(self) -> Scope: ...
+
     def _check_recording(self) -> None: ...
 
 
@@ -63,7 +66,7 @@ class Planned:
     """0-based place in the order of the whole plan."""
 
     def key(self, default: str | None) -> Key:
-        """What makes it the same trial in another run; `default` is the experiment's own condition."""
+        """What makes it the same trial in another run; `default` is the condition around the run."""
         return (str(self.condition) if self.condition is not None else default, self.item_id, self.repetition)
 
 

@@ -168,7 +168,8 @@ def _prepared(
     made = _made(experiment)
     first = 0 if resume else max((repetition for _, _, repetition in made), default=-1) + 1
     plan = ordered(named, arms, range(first, first + many), order, seed)
-    default = experiment.record.condition
+    # The arm around the call, else the experiment's own condition: what the trials will be stored under.
+    default = experiment._scope().condition
     left = [planned for planned in plan if planned.key(default) not in made]
     described = {
         "order": order,
