@@ -26,6 +26,7 @@ from otel_research.errors import (
     ExperimentError,
     ExperimentRunning,
     ExperimentStopped,
+    StoreUnreachable,
     UnknownExperiment,
 )
 from otel_research.experiments import EndedBy, ExperimentRecord, State, check_factors, check_label
@@ -329,6 +330,7 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
         """
         if not isinstance(keep_data, bool):
             raise ConfigurationError(f"keep_data is True (hide) or False (delete), got {keep_data!r}.")
+        self._read_again()
         if self.record.state == "running":
             raise ExperimentRunning(f"experiment {self.name!r} ({self.id}) still runs; stop it first.")
         if keep_data:
@@ -343,8 +345,14 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
         self._is_deleted = True
 
     def _replace(self, **changes: Any) -> None:
+        self._read_again()
         self._record = msgspec.structs.replace(self._record, **changes)
         self.library.catalogue.put_experiment(self._record)
+
+    def _read_again(self) -> None:
+        """Another handle may have written since: what it said must not be set back. Of a store that is away, as known."""
+        with contextlib.suppress(StoreUnreachable, UnknownExperiment):
+            self._record = self.library.catalogue.get_experiment(self.id)
 
     def _save_ledger(self) -> None:
         if self._capture is not None:

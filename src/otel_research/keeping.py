@@ -42,6 +42,7 @@ def archive(
         prefix=prefix,
     )
     if experiment.record.state != "running":
+        experiment._read_again()
         made = {"place": place, "seal": seal, "time_ns": time.time_ns()}
         archives = [*experiment.environment.get("archives", []), made]
         experiment._replace(state="archived", environment={**experiment.environment, "archives": archives})

@@ -273,3 +273,21 @@ def test_what_runs_is_not_deleted_without_an_archive(tmp_path: Path) -> None:
     refused = command("cleanup", exp.id, "--delete-data", "--store", f"disk:{tmp_path}")
     assert refused.exit_code == 2
     assert "not archived" in refused.output
+
+
+def test_what_one_handle_wrote_another_does_not_set_back(tmp_path: Path) -> None:
+    """An archived experiment stays archived, and says where, when an older handle hides or archives it."""
+    recorder = otr.configure(store="memory:")
+    try:
+        with otr.experiment("handles") as exp, exp.trial(item="a"):
+            pass
+        first = otr.get_experiment(exp.id).archive(path=tmp_path / "one")
+        second = exp.archive(path=tmp_path / "two")
+        other = otr.get_experiment(exp.id)
+        exp.cleanup(keep_data=True)
+        kept = otr.get_experiment(exp.id)
+        assert (kept.state, kept.is_hidden) == ("archived", True)
+        assert [one["place"] for one in kept.environment["archives"]] == [first, second]
+        other.cleanup(keep_data=False)
+    finally:
+        recorder.close()
