@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otel_research.errors import ConfigurationError
-from otel_research.experiments import check_name
 from otel_research.handle import Experiment
 from otel_research.selection import Selection
 
@@ -275,6 +274,5 @@ def export(
 
 
 def file_stem(label: str) -> str:
-    """A file name from an experiment's name."""
-    check_name(label)
+    """A file name from the label of what is exported: an experiment's name, or a part of one with its conditions."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in label).strip("-.") or "spans"

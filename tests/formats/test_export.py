@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+import otel_research as otr
 from otel_research.errors import ConfigurationError
 from otel_research.formats import default_name, export
 
@@ -168,3 +169,19 @@ def test_a_default_name_says_the_format() -> None:
     assert default_name("run", "csv") == "run.csv"
     assert default_name("run", "jsonl", "gzip") == "run.jsonl.gz"
     assert default_name("run", "parquet", "gzip") == "run.parquet"
+
+
+def test_a_part_named_with_a_slash_is_exported_to_a_file_name_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A condition such as a model's name is no path."""
+    monkeypatch.chdir(tmp_path)
+    recorder = otr.configure(store="memory:")
+    try:
+        with otr.experiment("models") as exp, exp.arm("openai/gpt-4o"), exp.trial(item="a"):
+            pass
+        written = exp.where({"condition": "openai/gpt-4o"}).export("csv")
+    finally:
+        recorder.close()
+    assert written.parent == Path()
+    assert [path.name for path in tmp_path.iterdir()] == [written.name]
