@@ -1,6 +1,6 @@
 """Are the p-values, intervals and sample sizes what they say? Simulated, seeded, judged within Monte Carlo error.
 
-    python benchmarks/calibration              all cells, some minutes on 2 cores; writes docs/calibration.md
+    python benchmarks/calibration              all cells, about 20 minutes on 2 idle cores; writes docs/calibration.md
     python benchmarks/calibration --quick      a tenth of the simulations, nothing written
 
 A cell simulates data whose truth is known, runs `compare` or the statistical function behind a result, and counts.
@@ -11,7 +11,9 @@ It is judged where a default depends on it: size at most 7 %, coverage at least 
 
 from __future__ import annotations
 
-from calibration import coverage, design, found, many, size
-from calibration.judged import Cell
+from calibration import clean, coverage, design, found, many, size, wrong
+from calibration.judged import Cell, Family
 
-CELLS: tuple[Cell, ...] = (*size.CELLS, *design.CELLS, *many.CELLS, *coverage.CELLS, *found.CELLS)
+CELLS: tuple[Cell | Family, ...] = (
+    *size.CELLS, *design.CELLS, *many.CELLS, *coverage.CELLS, *found.CELLS, *clean.CELLS, *wrong.CELLS
+)  # fmt: skip

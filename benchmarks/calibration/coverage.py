@@ -171,12 +171,12 @@ CELLS: tuple[Cell, ...] = (
     Cell("coverage", "1 to 8 trials per item, 30 items", "mean of logarithms, CR2", covers_clustered_mean, COVERAGE),
     *(
         Cell("coverage", f"1 to 8 trials per item, {n} items", f"{name} of calculate_metrics",
-             covers_clustered_limits(p, n), COVERAGE_LOW)
+             covers_clustered_limits(p, n), COVERAGE_LOW, 800)
         for name, p, n in (("p50", 0.5, 20), ("p90", 0.9, 40), ("p95", 0.95, 100))
     ),
     *(
         Cell("coverage", f"1 to 8 trials of {n} shared items", f"{name} difference, cluster bootstrap",
-             covers_clustered_difference(p, n), COVERAGE_LOW, 600)
+             covers_clustered_difference(p, n), COVERAGE_LOW, 400)
         for name, p, n in (("p50", 0.5, 30), ("p95", 0.95, 76))
     ),
     Cell("coverage", "200 / 200", "cost per success, change, delta method", covers_cost_per_success, COVERAGE),

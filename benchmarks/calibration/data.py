@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -58,30 +59,48 @@ def autoregressive(rng: Rng, n: int, rho: float) -> np.ndarray:
 
 def spans(rng: Rng, latency: np.ndarray, arm: np.ndarray, item: np.ndarray | None) -> tuple[Subject, Subject]:
     """Trials in order of time as spans, one model call each; the two arms of an experiment."""
+    items = None if item is None else [f"q{at}" for at in item]
+    return arms(Subject(rows(rng, latency, np.where(arm, "candidate", "baseline"), items)))
+
+
+def arms(whole: Subject) -> tuple[Subject, Subject]:
+    """The two arms of an experiment."""
+    return whole.where({"condition": "baseline"}), whole.where({"condition": "candidate"})
+
+
+def rows(
+    rng: Rng, latency: np.ndarray, condition: Sequence[str] | np.ndarray, item: Sequence[str] | None
+) -> pl.LazyFrame:
+    """One trial a second with one model call in each: what a clean run leaves."""
     n = latency.size
     ids = pl.Series([f"{i:016x}" for i in range(1, n + 1)])
+    start = np.arange(n) * 10**9
     common = pl.DataFrame(
         {
             "experiment_id": ["aa"] * n,
-            "condition": np.where(arm, "candidate", "baseline"),
+            "condition": np.asarray(condition),
             "trial_id": ids,
-            "item_id": [None] * n if item is None else [f"q{i}" for i in item],
+            "item_id": [None] * n if item is None else item,
             "trace_id": ids,
-            "start_ns": np.arange(n) * 10**9,
+            "start_ns": start,
             "status": ["ok"] * n,
-            "end_ns": np.arange(n) * 10**9 + np.round(latency * 1e6).astype(np.int64),
+            "end_ns": start + np.round(latency * 1e6).astype(np.int64),
             "duration_ms": latency,
         },
         schema_overrides={"item_id": pl.String},
-    )
+    ).with_columns(repetition=_repetition(item))
     trials = common.with_columns(span_id=ids, role=pl.lit("trial"), is_call=pl.lit(value=False))
     calls = common.with_columns(
         span_id=ids + "c", parent_span_id=ids, role=pl.lit("call"), is_call=pl.lit(value=True),
         input_tokens=pl.lit(100), output_tokens=pl.lit(20),
         cost_nano_usd=pl.Series(rng.lognormal(14, 0.5, n).astype(np.int64)),
     )  # fmt: skip
-    whole = Subject(pl.concat([trials, calls], how="diagonal").lazy())
-    return whole.where({"condition": "baseline"}), whole.where({"condition": "candidate"})
+    return pl.concat([trials, calls], how="diagonal").lazy()
+
+
+def _repetition(item: Sequence[str] | None) -> pl.Expr:
+    """How many times the condition has had the item before."""
+    return pl.lit(None, pl.Int64) if item is None else pl.int_range(pl.len()).over("condition", "item_id")
 
 
 def decides(verdict: str) -> bool:

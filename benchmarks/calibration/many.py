@@ -6,9 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from calibration.data import heavy
-from calibration.judged import ALPHA, CONSERVATIVE, REPORTED, SIZE, Cell, Rng
+from calibration.data import arms, decides, heavy, rows
+from calibration.judged import ALPHA, CONSERVATIVE, COVERAGE_LOW, REPORTED, SIZE, Cell, Family, Rng
+from otel_research.analysis.compare import compare
+from otel_research.analysis.interim import interim
 from otel_research.analysis.stats import corrections, sequential, tests
+from otel_research.analysis.subject import Subject
+from otel_research.experiments import ExperimentRecord
 
 
 def twelve(correction: str) -> Callable[[Rng], bool]:
@@ -20,6 +24,27 @@ def twelve(correction: str) -> Callable[[Rng], bool]:
         return min(corrections.adjust(p, correction)) < ALPHA
 
     return hit
+
+
+ANY, DUNNETT, LEFT_OUT = "any is better or worse", "any by Dunnett", "an arm is left out of tied_with_best"
+
+
+def twelve_compared(rng: Rng) -> set[str]:
+    """The same through `compare`: what it claims though nothing is there."""
+    found = compare(heavy(rng, 100), [heavy(rng, 100) for _ in range(12)])
+    every = (found, *found.others)
+    claims = {
+        ANY: any(decides(one.verdict) for one in every),
+        DUNNETT: any(one.effects["latency"].tests["dunnett"].significant for one in every),
+        LEFT_OUT: len(found.tied_with_best) < 13,
+    }
+    return {what for what, is_claimed in claims.items() if is_claimed}
+
+
+def keeps_the_best(rng: Rng) -> bool:
+    """One of 12 conditions is 10 % faster: is it among those tied with the best?"""
+    found = compare(heavy(rng, 100), [*(heavy(rng, 100) for _ in range(11)), 0.9 * heavy(rng, 100)])
+    return "candidate 12" in found.tied_with_best
 
 
 def peeks(looks: int, rule: str) -> Callable[[Rng], bool]:
@@ -44,6 +69,30 @@ def peeks(looks: int, rule: str) -> Callable[[Rng], bool]:
     return hit
 
 
+def guarded(looks: int, declared: int | None, *, spending: bool) -> Callable[[Rng], bool]:
+    """An experiment of 100 trials per arm, looked at so many times by `interim` (else `compare`): does any claim something?"""
+
+    def hit(rng: Rng) -> bool:
+        arm = np.where(rng.permutation(200) % 2, "candidate", "baseline")
+        everything = rows(rng, heavy(rng, 200), arm, None).collect()
+        notes: list[dict[str, object]] = []
+        for at in np.linspace(200 / looks, 200, looks):
+            so_far = everything.filter(everything["start_ns"] < int(at) * 10**9).lazy()
+            record = ExperimentRecord(id="aa", name="peeked", sample_size=declared)
+            base, cand = arms(Subject(so_far, record, annotations=tuple(notes)))
+            if not spending:
+                if decides(compare(base, cand, metrics="latency").verdict):
+                    return True
+                continue
+            look = interim(base, cand, metric="latency")
+            notes.append(look.note())
+            if look.stop:
+                return True
+        return False
+
+    return hit
+
+
 def _as_z(found: tests.Outcome) -> float:
     """The t test's p-value as a normal deviate: what a boundary in z is compared with."""
     from scipy.special import ndtri
@@ -51,14 +100,22 @@ def _as_z(found: tests.Outcome) -> float:
     return -float(ndtri(found.p_value / 2))
 
 
-CELLS: tuple[Cell, ...] = (
+CELLS: tuple[Cell | Family, ...] = (
     Cell("many conditions", "12 null conditions", "log-Welch, Holm", twelve("holm"), CONSERVATIVE, 1500),
     Cell("many conditions", "12 null conditions", "log-Welch, Benjamini-Hochberg", twelve("bh"), CONSERVATIVE, 1500),
     Cell("many conditions", "12 null conditions", "uncorrected (the mistake)", twelve("none"), REPORTED, 1500),
+    Family("many conditions", {"12 null conditions": twelve_compared}, "compare(): {}",
+           dict.fromkeys((ANY, DUNNETT, LEFT_OUT), CONSERVATIVE), 150),
+    Cell("many conditions", "12 conditions, one 10 % faster", "compare(): tied_with_best holds it", keeps_the_best,
+         COVERAGE_LOW, 60),
     *(
-        Cell("peeking", f"{looks} looks", "alpha spending, O'Brien-Fleming type", peeks(looks, "spending"), SIZE, 1500)
+        Cell("peeking", f"{looks} looks", "alpha spending, O'Brien-Fleming type", peeks(looks, "spending"), SIZE, 1000)
         for looks in (5, 10, 20, 40)
     ),
-    Cell("peeking", "40 looks", "asymptotic confidence sequence", peeks(40, "sequence"), CONSERVATIVE, 1500),
-    Cell("peeking", "20 looks", "p < .05 at any look (the mistake)", peeks(20, "naive"), REPORTED, 1500),
+    Cell("peeking", "40 looks", "asymptotic confidence sequence", peeks(40, "sequence"), CONSERVATIVE, 1000),
+    Cell("peeking", "10 looks up to the declared n", "interim()", guarded(10, 100, spending=True), CONSERVATIVE, 150),
+    Cell("peeking", "10 looks, no n declared", "interim()", guarded(10, None, spending=True), CONSERVATIVE, 150),
+    Cell("peeking", "9 looks before the declared n", "compare(): better or worse", guarded(9, 101, spending=False),
+         CONSERVATIVE, 120),
+    Cell("peeking", "20 looks", "p < .05 at any look (the mistake)", peeks(20, "naive"), REPORTED, 1000),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from calibration.judged import Outcome
 
@@ -18,7 +19,11 @@ def page(outcomes: Sequence[Outcome]) -> str:
         "(3 to 7 % for the continuous tests that drive a verdict), coverage at least 93 % (93 to 97 % likewise), power",
         "78 to 82 % at the n that `power()` recommends. Fisher, McNemar, Newcombe and exact Poisson are conservative",
         "by construction; Wilson is judged on its mean coverage over p. Rows without a band are shown for contrast.",
-        "A check of the design is to speak up in 95 % of the wrong designs it is for, and in at most 2 % of clean ones.",
+        "A check of the design is to speak up in 95 % of the wrong designs it is for, and in at most 2 % of clean ones:",
+        "each finding of `validate` and each check of `compare` has a row in both tables (the latter's `lost` and",
+        "`declared_n`, which only count, in the first). A false alarm is shown for the clean design where it is most frequent.",
+        "",
+        f"All rows are of one run ({_versions()}).",
         "",
         "Heavy tail: log-normal latency with sigma 0.5, 3 % of calls slower by e^1.6.",
         "",
@@ -32,6 +37,10 @@ def page(outcomes: Sequence[Outcome]) -> str:
         lines += ["| situation | method | simulations | share | band | holds |", "|---|---|---:|---:|---|---|"]
         lines += [_line(outcome) for outcome in outcomes if outcome.section == section]
     return "\n".join(lines) + "\n"
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("numpy", "polars", "scipy", "statsmodels"))
 
 
 def _line(o: Outcome) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 import zlib
 from concurrent.futures import ProcessPoolExecutor
@@ -19,16 +18,15 @@ from calibration.page import page
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "calibration.md"
 
 
-def run(job: tuple[int, int]) -> Outcome:
-    """One cell, with a seed of its own: the same whatever runs beside it."""
+def run(job: tuple[int, int]) -> list[Outcome]:
+    """One cell (or a family of them), with a seed of its own: the same whatever runs beside it."""
     index, n = job
-    cell = CELLS[index]
-    name = f"{cell.section}: {cell.situation}: {cell.method}"
-    rng = np.random.default_rng([20261123, zlib.crc32(name.encode())])
-    hits = [hit for hit in (cell.hit(rng) for _ in range(n)) if hit is not None]
-    share, n = float(np.mean(hits)), len(hits)
-    error = 2 * math.sqrt(max(share * (1 - share), 0.0475 * 0.05) / n)
-    return Outcome(name, cell.section, cell.situation, cell.method, n, share, error, cell.band)
+    return CELLS[index].outcomes(seeded, n)
+
+
+def seeded(name: str) -> np.random.Generator:
+    """The generator of what is called so."""
+    return np.random.default_rng([20261123, zlib.crc32(name.encode())])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,11 +39,11 @@ def main(arguments: list[str] | None = None) -> int:
     jobs = [
         (index, max(100, cell.n // 10) if given.quick else cell.n)
         for index, cell in enumerate(CELLS)
-        if given.only in f"{cell.section}: {cell.situation}: {cell.method}"
+        if given.only in cell.name
     ]
     started, outcomes = time.monotonic(), []
     with ProcessPoolExecutor(given.workers) as pool:
-        for outcome in pool.map(run, jobs):
+        for outcome in (one for found in pool.map(run, jobs) for one in found):
             outcomes.append(outcome)
             print(f"{'ok  ' if outcome.holds else 'MISS'} {outcome.cell}: {100 * outcome.share:.2f} %", flush=True)
     print(f"{len(outcomes)} cells in {time.monotonic() - started:.0f} s")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 
-from calibration.data import autoregressive, clustered, decides, heavy, items, spans
+from calibration.data import autoregressive, clustered, decides, heavy, items, rows, spans
 from calibration.judged import ALPHA, CONSERVATIVE, REPORTED, SIZE, Cell, Rng
 from otel_research.analysis.compare import compare
 from otel_research.analysis.stats import clusters, proportions, tests
+from otel_research.analysis.subject import Subject
 from otel_research.errors import NotEnoughData
 
 
@@ -79,6 +81,13 @@ def compare_items(rng: Rng) -> bool:
     return decides(compare(*spans(rng, latency[order], arm[order], item[order]), metrics="latency").verdict)
 
 
+def compare_unbalanced(rng: Rng) -> bool:
+    """Two experiments of 30 and 150 trials with a heavy tail; cost and success are compared beside latency."""
+    one, two = (rows(rng, heavy(rng, n), ["same"] * n, None) for n in (30, 150))
+    other = two.with_columns(experiment_id=pl.lit("bb"))
+    return decides(compare(Subject(one), Subject(other)).effects["latency"].verdict)
+
+
 def compare_in_time(rng: Rng) -> bool:
     """Arms in random order under AR(1)."""
     return decides(
@@ -103,11 +112,13 @@ CELLS: tuple[Cell, ...] = (
     Cell("size", "AR(1) rho .5, arms interleaved", "log-Welch", autocorrelated(0.5), CONSERVATIVE),
     Cell("size", "AR(1) rho .8, arms interleaved", "log-Welch", autocorrelated(0.8), CONSERVATIVE),
     Cell("size", "AR(1) rho .5, one arm after the other", "log-Welch (the mistake)", one_after_the_other, REPORTED),
-    Cell("size", "heavy tail, 200 / 200 numbers", "compare(): better or worse", compare_numbers(200, 200), SIZE),
-    Cell("size", "heavy tail, 30 / 150 numbers", "compare(): better or worse", compare_numbers(30, 150), SIZE),
-    Cell("size", "spans: 2 trials of 30 shared items", "compare(): better or worse", compare_items, SIZE, 400),
+    Cell("size", "heavy tail, 200 / 200 numbers", "compare(): better or worse", compare_numbers(200, 200), SIZE, 1000),
+    Cell("size", "heavy tail, 30 / 150 numbers", "compare(): better or worse", compare_numbers(30, 150), SIZE, 1000),
+    Cell("size", "spans: 2 trials of 30 shared items", "compare(): better or worse", compare_items, SIZE, 300),
     Cell("size", "spans: AR(1) rho .5, 120 / 120 interleaved", "compare(): better or worse", compare_in_time,
          CONSERVATIVE, 400),
+    Cell("size", "spans: heavy tail, 30 / 150, all outcomes compared", "compare(): latency better or worse",
+         compare_unbalanced, CONSERVATIVE, 300),
     Cell("size", "success .95, n 100", "Fisher", rates_null(0.95, 100), CONSERVATIVE),
     Cell("size", "100 pairs, 20 % discordant", "McNemar exact", mcnemar_null, CONSERVATIVE),
 )  # fmt: skip

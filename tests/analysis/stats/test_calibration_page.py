@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[3]
+FINDERS = ("analysis/faults.py", "semconv/findings.py")
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +26,61 @@ def suite() -> Iterator[ModuleType]:
 
 def test_page_has_every_cell(suite: ModuleType):
     """docs/calibration.md has one row per cell, by section, and no band is missed."""
-    rows = [line for line in (ROOT / "docs" / "calibration.md").read_text().splitlines() if " ± " in line]
+    lines = [line for line in (ROOT / "docs" / "calibration.md").read_text().splitlines() if " ± " in line]
     sections = dict.fromkeys(cell.section for cell in suite.CELLS)
-    cells = [(cell.situation, cell.method) for name in sections for cell in suite.CELLS if cell.section == name]
-    assert [tuple(row.strip("| ").split(" | ")[:2]) for row in rows] == cells
-    assert not [row for row in rows if "**no**" in row]
+    expected = [row for name in sections for cell in suite.CELLS if cell.section == name for row in cell.rows]
+    rows = [tuple(line.strip("| ").split(" | ")[:2]) for line in lines]
+    assert [method for _, method in rows] == [method for _, method in expected]
+    assert not [row for row, (situations, _) in zip(rows, expected, strict=True) if row[0] not in situations]
+    assert not [line for line in lines if "**no**" in line]
 
 
-def test_every_cell_draws(suite: ModuleType):
-    """Each simulation runs, and answers yes, no or refused."""
+def test_every_default_names_rows_that_are_there(suite: ModuleType):
+    """The table of defaults in docs/statistics.md refers to methods of the calibration."""
+    text = (ROOT / "docs" / "statistics.md").read_text()
+    table = text[text.index("| default | measured | rows |") :].split("\n\n")[0].splitlines()[2:]
+    named = {name for line in table for name in re.findall(r"`([^`]+)`", line.strip("| ").split(" | ")[-1])}
+    known = {method for cell in suite.CELLS for _, method in cell.rows}
+    assert len(table) > 15
+    assert named <= known
+
+
+SECTIONS = ("size", "coverage", "many conditions", "peeking", "power", "false alarms of validate()",
+            "false alarms of compare()'s checks", "wrong designs")  # fmt: skip
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_cell_draws(suite: ModuleType, section: str):
+    """Each simulation runs, and answers yes, no or refused; each event of a family has a band."""
     rng = np.random.default_rng(1)
-    assert {cell.hit(rng) for cell in suite.CELLS} <= {True, False, None}
+    cells = [cell for cell in suite.CELLS if cell.section == section]
+    assert cells
+    for cell in cells:
+        hits = (
+            [cell.hit(rng)] if hasattr(cell, "hit") else [one.share in (0, 1) for one in cell.outcomes(suite.seeded, 1)]
+        )
+        assert set(hits) <= {True, False, None}
+        assert hasattr(cell, "hit") or all(hits)
+
+
+def test_no_section_is_left_out(suite: ModuleType):
+    """The sections that are drawn above are all there are."""
+    assert {cell.section for cell in suite.CELLS} == set(SECTIONS)
+
+
+def test_every_finding_of_validate_has_both_rates(suite: ModuleType):
+    """Each code that `validate` and its parts can give has a false-alarm row and a wrong design that raises it."""
+    from calibration import clean, wrong
+
+    source = "".join((ROOT / "src/otel_research" / name).read_text() for name in FINDERS)
+    codes = set(re.findall(r"(?:Fault|Finding)\(\s*\"(\w+)\"", source)) | set(
+        re.findall(r"\"(\w+)\": \(\(?pl[.]col", source)
+    )
+    told = {code for code in codes if code not in ("repeated_calls", "evaluation_calls")}
+    assert len(told) > 30
+    assert told <= set(clean.CODES)
+    assert set(clean.CODES) == {code for _, code, _ in wrong.FAULTS} | {"lost"}
+    assert set(clean.CHECKS) == {check for _, check, _ in wrong.SPOILT} | {"lost", "declared_n"}
 
 
 @pytest.mark.parametrize(("share", "holds"), [(0.05, True), (0.075, True), (0.1, False), (0.01, False)])
