@@ -23,6 +23,8 @@ from otel_research.errors import StoreError, StoreFull
 from otel_research.journal import segment as segments
 from otel_research.testing import recording
 
+pytestmark = pytest.mark.once  # what a disk does
+
 MANY = 4_000
 """Spans of more bytes than the open segment has room for."""
 

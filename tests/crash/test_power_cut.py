@@ -15,6 +15,8 @@ import pytest
 from disks import PowerDisk
 from reading import left_in
 
+pytestmark = pytest.mark.once  # what a disk does
+
 ROUNDS = int(os.environ.get("TORTURE_ROUNDS", "4")) // 2
 PROGRAM = """
 import os, struct, sys, threading, time

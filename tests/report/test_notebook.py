@@ -14,6 +14,7 @@ from otel_research.analysis.result import Result, Warn
 from otel_research.capture.ledger import Ledger
 from otel_research.errors import MissingExtra
 from otel_research.pricing.reprice import Repriced, Repricing
+from otel_research.report.live import View
 from otel_research.runner.trials import Ran, Trials
 
 EVIL = "<script>alert(1)</script>"
@@ -87,3 +88,12 @@ def test_an_experiment_and_a_part_of_one_have_cards(host: Any) -> None:
     assert "<b>x" not in card + part
     assert all(text in card for text in (exp.id, "stopped", "a:b", "2 stored, 0 lost"))
     assert "rows</th><td style='text-align:left'>0<" in part
+
+
+def test_a_live_view_of_calls_without_tokens_says_that_they_are_unknown() -> None:
+    """Neither 0 nor an error: no call has told any."""
+    view = View("x", "a" * 32, "running")
+    view.rolling = {"total_spans": 2, "total_calls": 2, "total_tokens": None}
+    assert dict(view.facts())["tokens"] == "–"
+    view.rolling["total_tokens"] = 1200
+    assert dict(view.facts())["tokens"] == "1,200"

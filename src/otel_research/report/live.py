@@ -126,7 +126,7 @@ class View:
                 ("–" if rate is None else f"{100 * rate:.3g} %") + (f"   all failures: {types}" if types else ""),
             ),
             ("cost", ("–" if now.get("total_cost_usd") is None else f"{usd(now['total_cost_usd'])} USD") + unpriced),
-            ("tokens", f"{now.get('total_tokens', 0):,}"),
+            ("tokens", "–" if now.get("total_tokens") is None else f"{now['total_tokens']:,}"),
             *looks,
         ]
 
