@@ -7,7 +7,10 @@ import select
 import struct
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,15 +79,42 @@ def until_the_power_goes(disk: PowerDisk, fsync: str, seconds: float, pause: flo
     return [one for one in said if one.at < cut_at], cut_at
 
 
+@contextmanager
+def longest_wait(folder: Path, waits: list[float]) -> Iterator[None]:
+    """Adds how long the machine at most took meanwhile for what a sync needs: a thread's turn and a small fsync."""
+    is_over, longest = threading.Event(), 0.0
+
+    def probe() -> None:
+        nonlocal longest
+        with (folder / "probe").open("wb") as file:
+            while not is_over.is_set():
+                began = time.monotonic()
+                file.write(b"x")
+                file.flush()
+                os.fsync(file.fileno())
+                is_over.wait(0.02)
+                longest = max(longest, time.monotonic() - began)
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        waits.append(longest)
+
+
 @pytest.mark.parametrize(
     ("fsync", "interval", "pause"), [("span", 0.0, 0.0), ("0.1s", 0.1, 0.001), ("1s", 1.0, 0.001)], ids=str
 )
 def test_a_power_cut_costs_at_most_the_interval(tmp_path: Path, fsync: str, interval: float, pause: float) -> None:
     """ext4 stops between two writes; `span` loses nothing, the others what ended within the interval and a sync's time."""
     oldest, acknowledged, lost = 0.0, 0, 0
+    waits: list[float] = []
     for number in range(ROUNDS):
         disk = PowerDisk(tmp_path / f"{number}.img", tmp_path / "mnt")
-        with disk.on():
+        with disk.on(), longest_wait(tmp_path, waits):
             said, cut_at = until_the_power_goes(disk, fsync, 1.7 + 0.37 * (number % 4), pause)
         with disk.on() as folder:
             stored = set(left_in(folder / "store").ended)
@@ -92,11 +122,13 @@ def test_a_power_cut_costs_at_most_the_interval(tmp_path: Path, fsync: str, inte
         assert len(said) > 20
         acknowledged, lost = acknowledged + len(said), lost + len(missing)
         oldest = max([oldest, *(cut_at - one.at for one in missing)])
-    print(f"\nfsync={fsync}: {acknowledged} acknowledged, {lost} lost, the oldest {oldest:.3f} s before the cut")
+    print(
+        f"\nfsync={fsync}: {acknowledged} acknowledged, {lost} lost, the oldest {oldest:.3f} s before the cut; waits up to {max(waits):.3f} s"
+    )
     if fsync == "span":
         assert lost == 0
-    # A sync takes its time, and on a busy machine the thread that calls it may have to wait for its turn.
-    assert oldest <= interval + 0.75
+    # A sync takes its time, and on a busy machine both the thread that calls it and the disk have to be waited for.
+    assert oldest <= interval + 0.75 + max(waits)
     assert acknowledged > lost
 
 
