@@ -176,7 +176,7 @@ class Recorder:
         if capture is None or capture.is_stopped:
             return capture
         with self._lock:
-            registry.running.pop(experiment_id, None)
+            registry.leave(experiment_id)
         capture.wait_for_open(timeout)
         capture.stop()
         capture.sync()
@@ -232,8 +232,7 @@ class Recorder:
             self._caretaker.close()
             self._detach()
             for experiment_id in list(self.captures):
-                registry.running.pop(experiment_id, None)
-                registry.forwarding.pop(experiment_id, None)
+                registry.leave(experiment_id)
             forget(self)
 
     def _detach(self) -> None:

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler
 
 import otel_research as otr
+from otel_research.capture import registry
 from otel_research.errors import ConfigurationError
 from otel_research.testing import recording
 
@@ -55,6 +56,14 @@ def test_two_experiments_at_once_have_wishes_of_their_own() -> None:
                 tracer.start_span("b").end()
         assert (outer.ledger().stored, inner.ledger().stored) == (1, 1)
         assert [span.name for span in seen.get_finished_spans()] == ["b"]
+
+
+def test_a_wish_ends_with_its_experiment() -> None:
+    """Otherwise every later span would be asked for it, in a program that has no such experiment any more."""
+    with recording():
+        with otr.experiment("over", forward="none"):
+            assert list(registry.forwarding.values()) == ["none"]
+        assert registry.forwarding == {}
 
 
 def test_an_unknown_wish_is_refused() -> None:

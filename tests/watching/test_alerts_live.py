@@ -148,15 +148,13 @@ def test_run_trials_ends_with_the_budget(host: Any) -> None:
         assert exp.metrics().n < 10
 
 
-def test_a_dead_webhook_neither_blocks_nor_loses(host: Any) -> None:
-    """The trial goes on at once, and the record says what was not delivered."""
+def test_a_dead_webhook_loses_nothing(host: Any) -> None:
+    """The record says what was not delivered; that nobody waits is `test_nobody_waits_for_a_sink`."""
     sink = alerts.webhook("http://127.0.0.1:9/dead")
     with otr.experiment("dead sink") as exp:
         exp.alert(alerts.TokenThreshold(10, every=0), sinks=[sink])
-        begun = time.monotonic()
         for _ in range(3):
             host.call()
-        assert time.monotonic() - begun < 5
     assert len(noted(exp)) == 3
     undelivered = {note["alert_id"] for note in noted(exp, "alert_delivery") if note["state"] == "undelivered"}
     assert undelivered == {note["id"] for note in noted(exp)}

@@ -190,7 +190,7 @@ class Caretaker:
         """Of a guest the experiment is the owner's to stop (or to delete); what ends after that is late here too."""
         capture = charge.capture
         if not capture.is_stopped and _state_of(charge) != "running":
-            registry.running.pop(capture.experiment_id, None)
+            registry.leave(capture.experiment_id)
             capture.stop()
 
     # -- the end ------------------------------------------------------------------------

@@ -58,6 +58,12 @@ current = _current()
 """The current OpenTelemetry context of this thread or task."""
 
 
+def leave(experiment_id: str) -> None:
+    """Take no more spans of an experiment."""
+    running.pop(experiment_id, None)
+    forwarding.pop(experiment_id, None)
+
+
 def after_fork() -> None:
     """In the child: what is open is the parent's."""
     inherited.clear()
