@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import socket
+import weakref
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,14 +28,29 @@ class Spark:
         self.name = f"spark {self._session.version}"
 
     def take(self, table: pl.DataFrame) -> nw.LazyFrame[Any]:
-        """The table in the cluster."""
+        """The table, kept by the cluster's workers until nobody holds it any more.
+
+        Without that each of the dozens of aggregations would send all rows from here again. A worker that is lost gets
+        its part again.
+        """
         # Spark has no unsigned integers.
         signed = table.with_columns(cs.unsigned_integer().cast(pl.Int64))
         # In parts: Spark refuses a task, or a message, that carries more than its limit (128 MiB by default).
         rows = max(1, round(_PART_BYTES * signed.height / max(1.0, signed.estimated_size())))
         parts = [self._session.createDataFrame(part.to_arrow()) for part in signed.iter_slices(rows)]
-        found: nw.LazyFrame[Any] = nw.from_native(functools.reduce(lambda one, two: one.unionAll(two), parts))
+        whole = functools.reduce(lambda one, two: one.unionAll(two), parts)
+        # One task a part: each would be as many as the cluster has cores.
+        kept = whole.coalesce(len(parts)).persist()
+        found: nw.LazyFrame[Any] = nw.from_native(kept)
+        weakref.finalize(found, _released, kept).atexit = False
         return found
+
+
+def _released(kept: Any) -> None:
+    """Let the workers forget a table."""
+    # A session that was stopped has forgotten it, and nobody waits for this.
+    with contextlib.suppress(Exception):
+        kept.unpersist()
 
 
 @functools.cache
