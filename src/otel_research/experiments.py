@@ -21,6 +21,8 @@ EndedBy = Literal["user", "crash"]
 
 STAND_IN = "exporter"
 """`environment["source"]` of a record made for spans that came without one: it gives way to a declared one."""
+UNASKED = "is_unasked"
+"""`environment[UNASKED]`: made while the store was away, so that nobody could ask whether it has one, which counts then."""
 
 NAME_LIMIT = 200
 _PATH_LIKE = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
 from otel_research.errors import StoreUnreachable
+from otel_research.experiments import ExperimentRecord
 from otel_research.store.disk import DiskStore
 
 
@@ -49,3 +51,31 @@ class Remote:
     def _check(self) -> None:
         if (self._folder / "down").exists():
             raise StoreUnreachable(f"{self.url} does not answer.")
+
+
+class Whole(Remote):
+    """The same with a catalogue of its own, as databases have."""
+
+    def put_experiment(self, record: ExperimentRecord, /) -> None:
+        self._check()
+        self._rows.put_experiment(record)
+
+    def get_experiment(self, experiment_id: str) -> ExperimentRecord:
+        self._check()
+        return self._rows.get_experiment(experiment_id)
+
+    def list_experiments(self) -> list[ExperimentRecord]:
+        self._check()
+        return self._rows.list_experiments()
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        self._check()
+        self._rows.delete_experiment(experiment_id)
+
+    def annotate(self, experiment_id: str, note: dict[str, Any], /) -> None:
+        self._check()
+        self._rows.annotate(experiment_id, note)
+
+    def annotations(self, experiment_id: str) -> list[dict[str, Any]]:
+        self._check()
+        return self._rows.annotations(experiment_id)

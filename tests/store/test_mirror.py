@@ -80,3 +80,38 @@ def test_the_record_that_waits_is_the_one_that_counts(mirror: Mirror, there: Awa
     assert mirror.list_experiments() == [STOPPED]
     mirror.deliver(STARTED.id)
     assert there.get_experiment(STARTED.id) == mirror.get_experiment(STARTED.id) == STOPPED
+
+
+def test_what_is_said_while_the_rest_is_delivered_waits(mirror: Mirror, there: Away) -> None:
+    """Stopped and annotated in the middle of a delivery, while the store does not answer: nothing is taken for delivered."""
+    there.is_away = True
+    mirror.put_experiment(STARTED)
+    there.is_away = False
+    put = there.put_experiment
+
+    def meanwhile(record: ExperimentRecord) -> None:
+        put(record)
+        there.put_experiment = put  # type: ignore[method-assign]
+        there.is_away = True
+        mirror.put_experiment(STOPPED)
+        mirror.annotate(STARTED.id, {"time_ns": time.time_ns(), "reason": "just now"})
+        there.is_away = False
+
+    there.put_experiment = meanwhile  # type: ignore[method-assign]
+    mirror.deliver(STARTED.id)
+    assert mirror.get_experiment(STARTED.id) == there.get_experiment(STARTED.id) == STOPPED
+    assert [note["reason"] for note in there.annotations(STARTED.id)] == ["just now"]
+
+
+def test_the_end_of_a_delivery_forgets_nothing_that_waits(mirror: Mirror, there: Away) -> None:
+    """A record that came between the last span and the end of its delivery is still to go."""
+    there.is_away = True
+    mirror.put_experiment(STOPPED)
+    backlog = mirror.backlog(STOPPED.id)
+    backlog.finish()
+    there.is_away = False
+    assert backlog.is_record_waiting
+    mirror.deliver(STOPPED.id)
+    backlog.finish()
+    assert there.get_experiment(STOPPED.id) == STOPPED
+    assert not backlog.exists

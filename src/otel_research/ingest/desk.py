@@ -11,17 +11,23 @@ import msgspec
 
 from otel_research.capture import accounts
 from otel_research.errors import StoreUnreachable, UnknownExperiment
-from otel_research.experiments import ExperimentRecord
+from otel_research.experiments import UNASKED, ExperimentRecord
 from otel_research.ingest.refusal import Refused
 from otel_research.journal.frame import OTLP
 from otel_research.journal.received import Received, encode
 from otel_research.journal.segment import Segment
 from otel_research.journal.writer import this_writer
 from otel_research.store.library import Library
+from otel_research.store.mirror import Mirror
 from otel_research.store.presence import BEAT_SECONDS
 
 ORIGIN = "receiver"
 """`environment["source"]` of experiments that a receiver has declared."""
+
+
+def _us() -> dict[str, Any]:
+    """What a record says of its receiver."""
+    return {"source": ORIGIN, "is_shared": True, "writer": msgspec.to_builtins(this_writer())}
 
 
 class Desk:
@@ -48,18 +54,30 @@ class Desk:
             known = self._library.get(self.experiment_id)
         except UnknownExperiment:
             known = None
+        except StoreUnreachable:
+            return self._unasked(name)
         if known is not None and known.state == "archived":
             raise Refused(400, f"experiment {known.name!r} ({known.id}) is archived and takes no more spans.")
         if known is not None and (known.state == "running" or known.environment.get("source") != ORIGIN):
             return known
-        us = {"source": ORIGIN, "is_shared": True, "writer": msgspec.to_builtins(this_writer())}
-        made = known or ExperimentRecord(id=self.experiment_id, name=name, started_ns=time.time_ns())
-        environment = {**made.environment, **us}
+        made = known or self._new(name)
+        environment = {**made.environment, **_us()}
         runs = msgspec.structs.replace(
             made, state="running", ended_by=None, stopped_ns=None, content_hash=None, environment=environment
         )
         self._library.catalogue.put_experiment(runs)
         return runs
+
+    def _new(self, name: str) -> ExperimentRecord:
+        return ExperimentRecord(id=self.experiment_id, name=name, started_ns=time.time_ns(), environment=_us())
+
+    def _unasked(self, name: str) -> ExperimentRecord:
+        """The record of an experiment that may be known in a store that is away: ours, until that can be asked."""
+        catalogue = self._library.catalogue
+        if not isinstance(catalogue, Mirror):
+            raise StoreUnreachable(f"{self._library.url} does not answer, and keeps its own records.")
+        catalogue.put_unasked(self._new(name))
+        return catalogue.get_experiment(self.experiment_id)
 
     def take(self, signal: str, body: bytes, ended: int, interrupted: int) -> None:
         """Journal a message: when this returns, no end of this process can lose it."""
@@ -85,8 +103,8 @@ class Desk:
             self.beat()
         self._save(is_final=False)
         feed = self._library.feed(self.experiment_id)
-        if feed is not None:
-            feed.try_deliver()
+        if feed is not None and feed.try_deliver() and UNASKED in self.record.environment:
+            self.record = self._declared(self.record.name)
         if self._finished():
             self._library.seal(self.experiment_id, is_over=False)
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import Any, NamedTuple
 
-from otel_research.errors import ConfigurationError, ResearchError
+from otel_research.errors import ConfigurationError, ResearchError, StoreUnreachable
 from otel_research.experiments import ExperimentRecord, check_name, is_id, new_id
 from otel_research.ingest.desk import ORIGIN, Desk
 from otel_research.ingest.owners import Owners, Part
@@ -17,6 +17,7 @@ from otel_research.ingest.refusal import Refused
 from otel_research.ingest.signals import Signal
 from otel_research.journal.log import LogClosed
 from otel_research.store.library import Library
+from otel_research.store.mirror import Mirror
 
 DEFAULT_NAME = "received"
 MOST_OPEN = 512
@@ -197,7 +198,7 @@ def _default(library: Library, wanted: str) -> tuple[str, str]:
     A receiver that is started again goes on with the experiment it had: a sender that did not get
     its answer sends again, and only there its spans are known.
     """
-    known = [record for record in library.find(include_hidden=True) if record.state != "archived"]
+    known = [record for record in _known(library) if record.state != "archived"]
     for record in known:
         if record.id == wanted:
             return record.id, record.name
@@ -205,6 +206,16 @@ def _default(library: Library, wanted: str) -> tuple[str, str]:
     if goes_on:
         return goes_on[-1].id, goes_on[-1].name
     return (wanted, DEFAULT_NAME) if is_id(wanted) and len(wanted) == 32 else (new_id(), check_name(wanted))
+
+
+def _known(library: Library) -> list[ExperimentRecord]:
+    """Every record; while the store is away those that wait for it here."""
+    try:
+        return library.find(include_hidden=True)
+    except StoreUnreachable:
+        if not isinstance(library.catalogue, Mirror):
+            raise
+        return library.catalogue.waiting()
 
 
 def _is_open(record: ExperimentRecord) -> bool:

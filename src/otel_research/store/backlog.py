@@ -10,10 +10,12 @@ could (a forked child), is claimed by the first that finds it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -141,16 +143,30 @@ class Backlog:
         make_folder(self.folder)
         (self.folder / name).touch(mode=0o600)
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else says what waits, or that nothing does.
+
+        The lock is that of the experiment's folder: this one goes when everything has arrived.
+        """
+        home = self.folder.parents[1]
+        make_folder(home)
+        with one_at_a_time(home):
+            yield
+
     def finish(self) -> None:
-        """Everything has arrived and nothing more will come."""
-        self._known.clear()
-        for path in self.folder.glob("*"):
-            path.unlink(missing_ok=True)
-        for path in (self.folder / ".lock", self.folder):
-            try:
-                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
-            except OSError:
+        """Every span has arrived and no more will come; what is said of the experiment in this moment still waits."""
+        with self.alone():
+            if self.is_catalogue_waiting:
                 return
+            self._known.clear()
+            for path in self.folder.glob("*"):
+                path.unlink(missing_ok=True)
+            for path in (self.folder / ".lock", self.folder):
+                try:
+                    path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+                except OSError:
+                    return
 
 
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}

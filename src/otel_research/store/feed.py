@@ -100,8 +100,8 @@ class Feed:
 
     def _deliver(self, *, is_over: bool) -> None:
         self._is_over = is_over = is_over or self._is_over
-        if self._mirror is not None and self._backlog.is_catalogue_waiting:
-            self._mirror.deliver(self.experiment_id)
+        if self._backlog.is_catalogue_waiting:
+            self._deliver_catalogue()
         sent = sum(self._deliver_writer(writer) for writer in self._writers())
         sent += self._deliver_sealed()
         sent += self._deliver_interrupted(is_over=is_over)
@@ -114,6 +114,13 @@ class Feed:
                 settle(self.experiment_id)
             self._backlog.finish()
             self._journal.release(self.experiment_id)
+
+    def _deliver_catalogue(self) -> None:
+        """The record and the annotations; of a store without a catalogue only counts wait, which follow the rows."""
+        if self._mirror is None:
+            self._backlog.note_catalogue(is_waiting=False)
+        else:
+            self._mirror.deliver(self.experiment_id)
 
     def try_deliver(self, *, is_over: bool = False, now: bool = False, deadline: float | None = None) -> bool:
         """`deliver`, where a store that failed is left alone for a while unless `now`; False also where it failed or waits."""

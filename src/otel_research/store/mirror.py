@@ -7,8 +7,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from otel_research.errors import StoreError, StoreUnreachable, UnknownExperiment
-from otel_research.experiments import STAND_IN, ExperimentRecord
+from otel_research.experiments import STAND_IN, UNASKED, ExperimentRecord
 from otel_research.store.backlog import Backlog
 from otel_research.store.base import Catalogue
 from otel_research.store.catalogue import DiskCatalogue
@@ -38,6 +40,16 @@ class Mirror:
         """Store or replace a record, there or, while that fails, here."""
         self._now_or_later(record.id, lambda: self._remote.put_experiment(record), lambda: self._put_here(record))
 
+    def put_unasked(self, record: ExperimentRecord) -> None:
+        """Keep the record of an experiment here that the remote could not be asked about; one that it has will count."""
+        unasked = msgspec.structs.replace(record, environment={**record.environment, UNASKED: True})
+        with self.backlog(record.id).alone():
+            self._put_here(unasked)
+
+    def waiting(self) -> list[ExperimentRecord]:
+        """The records that the remote does not have yet, oldest first."""
+        return [record for record in self._local.list_experiments() if self.backlog(record.id).is_record_waiting]
+
     def _put_here(self, record: ExperimentRecord) -> None:
         self._local.put_experiment(record)
         self.backlog(record.id).note_record()
@@ -64,8 +76,9 @@ class Mirror:
                 if not backlog.exists and not isinstance(error, StoreUnreachable):
                     raise
                 self._complain(error)
-        later()
-        backlog.note_catalogue(is_waiting=True)
+        with backlog.alone():
+            later()
+            backlog.note_catalogue(is_waiting=True)
 
     def _complain(self, error: Exception) -> None:
         if not self._has_logged:
@@ -73,21 +86,42 @@ class Mirror:
             _logger.warning("otel_research: %s It is kept here and delivered later.", error)
 
     def deliver(self, experiment_id: str) -> None:
-        """Bring over what waits; the remote takes each annotation once. Raises the store's error."""
+        """Bring over what waits; the remote takes each annotation once. Raises the store's error.
+
+        What is said meanwhile is brought too: the network is asked without the lock, and under it only looked again.
+        """
+        backlog, told = self.backlog(experiment_id), self._waiting(experiment_id)
+        while True:
+            self._bring(experiment_id, *told)
+            with backlog.alone():
+                now = self._waiting(experiment_id)
+                if now == told:
+                    backlog.note_catalogue(is_waiting=False)
+                    return
+            told = now
+
+    def _waiting(self, experiment_id: str) -> tuple[ExperimentRecord | None, list[dict[str, Any]]]:
+        """The record, where it waits, and the annotations that are here."""
+        record = None
         # Where only annotations wait the local record is an old one: the destination may have a newer.
         if self.backlog(experiment_id).is_record_waiting:
             with contextlib.suppress(UnknownExperiment):  # deleted here meanwhile
-                self._put_there(self._local.get_experiment(experiment_id))
-        for note in self._local.annotations(experiment_id):
+                record = self._local.get_experiment(experiment_id)
+        return record, self._local.annotations(experiment_id)
+
+    def _bring(self, experiment_id: str, record: ExperimentRecord | None, notes: list[dict[str, Any]]) -> None:
+        if record is not None:
+            self._put_there(record)
+        for note in notes:
             self._remote.annotate(experiment_id, note)
-        self.backlog(experiment_id).note_catalogue(is_waiting=False)
 
     def _put_there(self, record: ExperimentRecord) -> None:
-        if record.environment.get("source") == STAND_IN:
+        if record.environment.get("source") == STAND_IN or UNASKED in record.environment:
             with contextlib.suppress(UnknownExperiment):
                 if self._remote.get_experiment(record.id).environment.get("source") != STAND_IN:
                     return  # somebody has declared it
-        self._remote.put_experiment(record)
+        told = {key: value for key, value in record.environment.items() if key != UNASKED}
+        self._remote.put_experiment(msgspec.structs.replace(record, environment=told))
 
     def get_experiment(self, experiment_id: str) -> ExperimentRecord:
         """The record: the local one while it waits, else the remote one."""
@@ -99,9 +133,7 @@ class Mirror:
     def list_experiments(self) -> list[ExperimentRecord]:
         """Every record, oldest first; those that wait here as they are here."""
         found = {record.id: record for record in self._remote.list_experiments()}
-        for record in self._local.list_experiments():
-            if self.backlog(record.id).is_record_waiting:
-                found[record.id] = record
+        found |= {record.id: record for record in self.waiting()}
         return sorted(found.values(), key=lambda record: (record.started_ns, record.id))
 
     def unreadable(self) -> list[str]:
