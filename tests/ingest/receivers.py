@@ -78,7 +78,7 @@ class Served:
 
 
 def _port(told: str, way: str) -> int:
-    found = re.search(rf"OTLP \({way}\): http://127.0.0.1:(\d+)", told)
+    found = re.search(rf"OTLP \({way}\): https?://127.0.0.1:(\d+)", told)
     assert found is not None, told
     return int(found[1])
 

@@ -54,6 +54,8 @@ _PORT = click.IntRange(0, 65535)
     show_envvar=True,
     help="What senders must send: authorization: Bearer TOKEN. Default: on loopback none, else the dashboard's.",
 )
+@click.option("--otlp-certificate", metavar="FILE", help="Receive over TLS: the certificate with its chain, as PEM.")
+@click.option("--otlp-key", metavar="FILE", help="Its private key, as PEM, without a passphrase.")
 @click.option(
     "--experiment",
     default="received",
@@ -127,9 +129,11 @@ def command(
 def _receiver(ctx: click.Context, host: str, store: str | None, token: str, options: dict[str, Any]) -> Receiver | None:
     """The receiver on the ports that are asked for; on a standard port that somebody has, none, which is told."""
     from otel_research.errors import ConfigurationError
+    from otel_research.ingest.certificate import certificate
     from otel_research.ingest.listening import LOOPBACK, bound
     from otel_research.ingest.receiver import OPTIONS, Receiver
 
+    tls = certificate(options["otlp_certificate"], options["otlp_key"])
     ports: dict[str, int | None] = {}
     for name, option in zip(("otlp_http", "otlp_grpc"), OPTIONS, strict=True):
         ports[name] = options[name]
@@ -150,6 +154,7 @@ def _receiver(ctx: click.Context, host: str, store: str | None, token: str, opti
         token=options["otlp_token"] or (None if host in LOOPBACK else token),
         experiment=options["experiment"],
         largest=options["max_body"],
+        tls=tls,
     )
 
 
@@ -157,4 +162,4 @@ def _told(receiver: Receiver, host: str) -> list[str]:
     """Where to send, as senders want to have it."""
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     ways = (("http/protobuf", receiver.http_port), ("grpc", receiver.grpc_port))
-    return [f"OTLP ({way}): http://{shown}:{port}" for way, port in ways if port is not None]
+    return [f"OTLP ({way}): {receiver.scheme}://{shown}:{port}" for way, port in ways if port is not None]

@@ -9,6 +9,7 @@ from typing import Any
 
 from otel_research.context import environment
 from otel_research.errors import ConfigurationError, MissingExtra
+from otel_research.ingest.certificate import Certificate
 from otel_research.ingest.http import HttpDoor
 from otel_research.ingest.inbox import DEFAULT_NAME, Inbox
 from otel_research.ingest.listening import LOOPBACK, bound, bracketed
@@ -32,6 +33,7 @@ class Receiver:
         token: what senders have to send as `authorization: Bearer TOKEN`.
         experiment: id or name of the experiment for spans that name none.
         largest: bytes of a body, packed or unpacked.
+        tls: the certificate of both ports; None: plain HTTP and gRPC.
 
     Raises:
         ConfigurationError: a port is taken, the token is missing, or a content policy is set that a
@@ -49,6 +51,7 @@ class Receiver:
         token: str | None = None,
         experiment: str = DEFAULT_NAME,
         largest: int = LARGEST,
+        tls: Certificate | None = None,
     ) -> None:
         _check(host, token)
         with contextlib.ExitStack() as undo:
@@ -59,9 +62,10 @@ class Receiver:
             ]
             self.http_port, self.grpc_port = (each and each.getsockname()[1] for each in self._sockets)
             self.inbox = Inbox(Library(store or environment().get("store")), experiment)
-            self._http = _http_server(self.inbox, token, largest)
+            self.scheme = "http" if tls is None else "https"
+            self._http = _http_server(self.inbox, token, largest, tls)
             address = f"{bracketed(host)}:{self.grpc_port}"
-            self._grpc = GrpcDoor(self.inbox, address, token=token, largest=largest)
+            self._grpc = GrpcDoor(self.inbox, address, token=token, largest=largest, tls=tls)
             undo.pop_all()
 
     @property
@@ -102,7 +106,7 @@ def _check(host: str, token: str | None) -> None:
         )
 
 
-def _http_server(inbox: Inbox, token: str | None, largest: int) -> Any:
+def _http_server(inbox: Inbox, token: str | None, largest: int, tls: Certificate | None) -> Any:
     try:
         import uvicorn
     except ImportError:
@@ -118,5 +122,6 @@ def _http_server(inbox: Inbox, token: str | None, largest: int) -> Any:
     config = uvicorn.Config(
         HttpDoor(inbox, token=token, largest=largest), log_level="warning", access_log=False, ws="none",
         lifespan="off", server_header=False, date_header=False, timeout_graceful_shutdown=1,
+        ssl_certfile=None if tls is None else tls.chain, ssl_keyfile=None if tls is None else tls.key,
     )  # fmt: skip
     return Server(config)

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from otel_research.errors import ConfigurationError
+from otel_research.ingest.certificate import Certificate
 from otel_research.ingest.http import check_token
 from otel_research.ingest.inbox import Inbox
 from otel_research.ingest.refusal import Refused
@@ -17,11 +18,14 @@ _logger = logging.getLogger("otel_research")
 class GrpcDoor:
     """A gRPC server on one address; `largest` bounds a message after its decompression, too."""
 
-    def __init__(self, inbox: Inbox, address: str, *, token: str | None, largest: int) -> None:
+    def __init__(
+        self, inbox: Inbox, address: str, *, token: str | None, largest: int, tls: Certificate | None = None
+    ) -> None:
         self._inbox = inbox
         self._address = address
         self._token = token
         self._largest = largest
+        self._tls = tls
         self.has_started = False
 
     def _server(self) -> Any:
@@ -39,7 +43,10 @@ class GrpcDoor:
             export = grpc.unary_unary_rpc_method_handler(self._export(signal))
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(signal.service, {"Export": export}),))
         try:
-            server.add_insecure_port(self._address)
+            if self._tls is None:
+                server.add_insecure_port(self._address)
+            else:
+                server.add_secure_port(self._address, self._tls.for_grpc())
         except RuntimeError as error:
             raise ConfigurationError(f"cannot listen on {self._address}: {error}.") from error
         return server
