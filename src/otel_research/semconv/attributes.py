@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-ROWS_PER_SLICE = 2048
+ROWS_PER_SLICE = 1024
 _EMPTY = "{}"
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

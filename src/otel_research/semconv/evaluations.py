@@ -18,7 +18,8 @@ from typing import Any
 import polars as pl
 
 from otel_research.semconv.attributes import as_text, row_of
-from otel_research.semconv.dialect import EVALUATOR, PREFIX
+from otel_research.semconv.dialect import EVALUATOR, NOTHING, PREFIX
+from otel_research.semconv.kinds import Batch
 
 EVENT = "gen_ai.evaluation.result"
 SIGNS = (
@@ -34,6 +35,7 @@ SIGNS = (
     "assertions",
 )
 """Attributes that betray a row with results (those of events and evaluators are told by the event and the role)."""
+_MARKED = "_has_results"
 _OUTPUTS = (
     "output.value",
     "langfuse.observation.output",
@@ -52,19 +54,19 @@ _WHYS = ("explanation", "reason", "reasoning", "rationale", "comment", "details"
 Result = dict[str, Any]
 
 
-def read(frame: pl.DataFrame, attributes: pl.Series, events: pl.Series) -> pl.DataFrame:
-    """The frame with `evaluations`; JSON array of {name, value, label, explanation, source}, null where there is none."""
-    signs = [pl.col(PREFIX + key).is_not_null() for key in SIGNS if PREFIX + key in frame.columns]
-    marked = pl.any_horizontal(pl.col("event_score").fill_null(False), pl.col("role").eq_missing(EVALUATOR), *signs)
-    at = frame.select(marked).to_series().arg_true()
-    texts = pl.Series("evaluations", [None], dtype=pl.String).new_from_index(0, len(frame))
-    if len(at):
-        rows = zip(
-            *(series.gather(at) for series in (frame["name"], frame["role"], frame["scope"], attributes, events)),
-            strict=True,
-        )
-        texts = texts.scatter(at, pl.Series([_text(list(_found(*row))) for row in rows], dtype=pl.String))
-    return frame.with_columns(texts)
+def read(batch: Batch, attributes: pl.Series, events: pl.Series) -> pl.Expr:
+    """Per row a JSON array of {name, value, label, explanation, source}; null where there is none."""
+    signs = [PREFIX + key for key in SIGNS if PREFIX + key in batch.columns]
+    has_sign = [pl.col(key).is_not_null() for key in signs]
+    marked = pl.any_horizontal(pl.col("event_score").fill_null(False), pl.col("role").eq_missing(EVALUATOR), *has_sign)
+    batch.add([marked.alias(_MARKED)])
+    if not batch.has_any(_MARKED):
+        return NOTHING
+    told = batch.select(["name", "role", "scope", _MARKED]).with_columns(attributes=attributes, events=events)
+    at = told[_MARKED].arg_true()
+    rows = told.drop(_MARKED)[at].iter_rows()
+    found = pl.Series([_text(list(_found(*row))) for row in rows], dtype=pl.String)
+    return pl.lit(pl.repeat(None, len(told), dtype=pl.String, eager=True).scatter(at, found))
 
 
 def _text(found: list[Result]) -> str | None:

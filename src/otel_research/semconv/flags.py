@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 import polars as pl
 
-from otel_research.semconv.dialect import by_word
+from otel_research.semconv.dialect import NOTHING, by_word
+from otel_research.semconv.kinds import Batch
 
 MEANING = {
     "stream_log": "a row logged at the end of a stream; `calls` joins it with the request's row",
@@ -41,6 +44,7 @@ ESTIMATES = ("openlit.",)
 """Scopes that estimate tokens of streams."""
 PLUS_ONE = ("opentelemetry.instrumentation.anthropic",)
 """Scopes that add message_start's output count to the final one (Traceloop 0.62.4)."""
+_RAISED = "_flag "
 _DATED = r"(-20\d\d-?\d\d-?\d\d)$"
 
 
@@ -48,27 +52,31 @@ def _bedrock(model: pl.Expr) -> pl.Expr:
     return model.str.extract(r"^(arn:|(?:[a-z-]{2,12}\.)?[a-z0-9]+\.)")
 
 
-def add(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with `flags`: the names, comma-separated, in the order above; null where there is none."""
-    marks = frame.select(condition.fill_null(False).alias(name) for name, condition in _conditions(frame).items())
-    raised = [name for name in marks.columns if marks[name].any()]
-    if not raised:
-        return frame.with_columns(flags=pl.lit(None, dtype=pl.String))
-    listed = pl.concat_str([pl.when(name).then(pl.lit(name)) for name in raised], separator=",", ignore_nulls=True)
-    return frame.with_columns(marks.select(pl.when(listed != "").then(listed).alias("flags")).to_series())
+def add(batch: Batch) -> None:
+    """Adds `flags`: the names, comma-separated, in the order above; null where there is none."""
+    batch.add(_causes())
+    batch.add(condition.fill_null(False).alias(_RAISED + name) for name, condition in _conditions(batch.columns).items())
+    raised = [name for name in MEANING if _RAISED + name in batch.columns and batch.has_any(_RAISED + name)]
+    named = [pl.when(_RAISED + name).then(pl.lit(name)) for name in raised]
+    listed = pl.concat_str(named, separator=",", ignore_nulls=True) if named else NOTHING
+    batch.add([listed.replace("", None).alias("flags")])
 
 
-def _conditions(frame: pl.DataFrame) -> dict[str, pl.Expr]:
-    call = pl.col("role") == "call"
-    failed = pl.col("error_type").is_not_null()
+def _causes() -> Iterator[pl.Expr]:
+    """What several conditions need."""
+    yield (pl.col("role") == "call").alias("_is_call")
+    yield pl.col("error_type").is_not_null().alias("_failed")
+    # A request for a dated snapshot is rare; a package that writes the answering model for both is not.
+    dated = by_word(pl.col("request_model"), lambda model: model.str.extract(_DATED)).is_not_null()
+    copies = by_word(pl.col("scope"), lambda scope: scope.str.extract("(agents|mlflow)")).is_not_null()
+    yield (dated & copies & (pl.col("request_model") == pl.col("response_model"))).alias("_is_dated")
+
+
+def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
+    call, failed, dated = pl.col("_is_call"), pl.col("_failed"), pl.col("_is_dated")
     silent_call = call & pl.col("input_tokens").is_null() & pl.col("output_tokens").is_null() & ~failed
     streamed = pl.col("streaming").fill_null(False)
     sum_ = pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
-    # A request for a dated snapshot is rare; a package that writes the answering model for both is not.
-    dated = by_word(pl.col("request_model"), lambda model: model.str.extract(_DATED)).is_not_null()
-    dated &= by_word(pl.col("scope"), lambda scope: scope.str.extract("(agents|mlflow)")).is_not_null()
-    dated &= pl.col("request_model") == pl.col("response_model")
-    there = set(frame.columns)
     by_anthropic = (pl.col("dialect") == "traceloop") & (pl.col("name") == "anthropic.chat")
     malformed = pl.col("@malformed") if "@malformed" in there else pl.lit(False)
     is_log = pl.col("@logfire.span_type") == "log" if "@logfire.span_type" in there else pl.lit(False)

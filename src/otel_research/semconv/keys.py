@@ -1,8 +1,9 @@
 """Which attribute keys a batch has, and their values as text columns named `@key`.
 
-Asking for a key that is not there costs as much as one that is, and there are some 250 names. So each slice
-is read with the keys that its first rows and the slices before it had, after a search of the whole slice for
-all other names (`search`): a row that has one of those adds its keys. Nothing is left out by guessing.
+Asking for a key that is not there costs as much as one that is, and there are some 250 names. So a part of the
+batch is read with the keys that its first rows and the parts before it had. A row with more colons than values read
+may have another key (`_unexplained`): those rows are searched for all other names (`search`), and what they have
+is read too. Nothing is left out by guessing.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ KNOWN = dialects.attribute_keys()
 LISTS = frozenset({"gen_ai.response.finish_reasons", "gen_ai.response.finish_reason", "llm.finish_reason"})
 """Keys whose value may be a list: the first element counts."""
 NUMBERS = dialects.number_keys()
+_AT_ONCE = 16 * ROWS_PER_SLICE
 _LOOK_AT = 32
-"""Rows at the head of a slice whose keys are read one by one."""
+"""Rows whose keys are read one by one, to know what to ask for."""
 _FEW = 512
-"""Slices up to this many rows are read one by one throughout."""
+"""Up to so many rows that may have other keys are read one by one, too."""
+_ALONG = 64
+"""Up to so many other keys are read along, because they explain a row's colons."""
 _PATHS = dialects.json_paths()
 _PRINTED = dialects.numbers_in_text()
 
@@ -43,48 +47,76 @@ def read(texts: pl.Series) -> pl.DataFrame:
     `@malformed` is true on rows that hold no JSON object.
     """
     seen: set[str] = set()
-    slices = []
-    for start in range(0, len(texts), ROWS_PER_SLICE):
-        part = texts.slice(start, ROWS_PER_SLICE)
-        seen |= _new_keys(part, seen)
-        slices.append(_columns(part, seen))
-    frame = stacked(slices) if slices else pl.DataFrame()
+    parts = [_part(part.to_series(), seen) for part in texts.to_frame().iter_slices(_AT_ONCE)]
+    frame = _named(stacked(parts)) if parts else pl.DataFrame()
     filled = frame.select([name for name in frame.columns if frame[name].null_count() < len(frame)])
     return _with_paths(filled.with_columns(_unquoted(filled.columns))) if filled.width else filled.clear(len(texts))
 
 
-def _new_keys(part: pl.Series, seen: set[str]) -> set[str]:
-    """Known keys of the slice that are not in `seen`."""
-    first = part.head(_LOOK_AT if len(part) > _FEW else len(part))
-    usual = _keys_in(first)
-    found = (usual & KNOWN) - seen
-    if len(first) == len(part):
-        return found
-    return found | (_keys_in(suspects(part, KNOWN - seen - found, frozenset(usual | seen))) & KNOWN)
-
-
-def _keys_in(texts: Iterable[str | None]) -> set[str]:
-    keys: set[str] = set()
-    for text in texts:
-        keys.update(row_of(text) or ())
-    return keys
-
-
-def _columns(part: pl.Series, wanted: set[str]) -> pl.DataFrame:
-    """The wanted keys of one slice: counts as numbers, the rest as text."""
-    if not wanted:
-        return pl.DataFrame({MALFORMED: pl.Series([None] * len(part), dtype=pl.Boolean)})
-    frame = _typed(part, wanted).with_columns(pl.col(sorted(wanted & LISTS)).list.first())
-    return frame.rename({key: PREFIX + key for key in wanted})
-
-
-def _typed(part: pl.Series, wanted: set[str]) -> pl.DataFrame:
-    texts = {key: pl.List(pl.String()) if key in LISTS else pl.String() for key in sorted(wanted)}
-    numbers = {key: pl.Float64() for key in sorted(wanted & NUMBERS)}
-    if numbers and (frame := decode_plain(part, pl.Struct({**texts, **numbers}))) is not None:
+def _part(texts: pl.Series, seen: set[str]) -> pl.DataFrame:
+    """The keys of some rows as columns; what they have is added to `seen`, keys that nobody wants among it."""
+    if not seen:
+        seen |= _keys_of(texts.head(_LOOK_AT), room=_ALONG)
+    frame = _typed(texts, seen)
+    others = _unexplained(texts, frame)
+    if others.is_empty():
         return frame
+    suspected = others if len(others) <= _FEW else suspects(others, KNOWN - seen, frozenset(seen))
+    new = (_keys_of(others.head(_LOOK_AT), room=_ALONG - len(seen)) | _keys_of(suspected)) - seen
+    seen |= new
+    return _typed(texts, seen) if new & KNOWN else frame
+
+
+def _unexplained(part: pl.Series, frame: pl.DataFrame) -> pl.Series:
+    """Texts that may have other keys than the frame's: as many colons as values means that there is none.
+
+    Values may contain colons, but none after a quote unless they are objects or print one.
+    """
+    known = frame.select(pl.sum_horizontal(pl.exclude(MALFORMED).is_not_null())).to_series() if frame.width else None
+    rest = pl.DataFrame({"text": part, "known": pl.repeat(0, len(part), eager=True) if known is None else known})
+    for sign in (":", '":'):
+        rest = rest.filter(pl.col("text").str.count_matches(sign, literal=True).fill_null(0) != pl.col("known"))
+    return rest["text"]
+
+
+def _keys_of(texts: pl.Series, room: int = 0) -> set[str]:
+    """The known keys in the texts and, if there is room, the others whose value is a word or a number."""
+    known, others = set(), set()
+    for text in texts:
+        row = row_of(text) or {}
+        known |= row.keys() & KNOWN
+        others |= {key for key in row.keys() - KNOWN if room and not isinstance(row[key], (list, dict))}
+    return known | (others if len(others) <= room else set())
+
+
+def _named(frame: pl.DataFrame) -> pl.DataFrame:
+    """The known keys as columns `@key`; of a list the first element."""
+    lists = [pl.col(key).list.first() for key in frame.columns if key in LISTS]
+    wanted = [key for key in frame.columns if key in KNOWN or key == MALFORMED]
+    return frame.select(wanted).with_columns(lists).rename(lambda key: key if key == MALFORMED else PREFIX + key)
+
+
+def _typed(texts: pl.Series, keys: set[str]) -> pl.DataFrame:
+    """One column per key: counts as numbers, lists as lists, the rest as text."""
+    if not keys:
+        return pl.DataFrame({MALFORMED: pl.Series([None] * len(texts), dtype=pl.Boolean)})
+    slices = texts.to_frame().iter_slices(ROWS_PER_SLICE)
+    return stacked([_typed_slice(part.to_series(), keys) for part in slices])
+
+
+def _typed_slice(part: pl.Series, keys: set[str]) -> pl.DataFrame:
+    for asked in (keys, keys & KNOWN):
+        if (frame := decode_plain(part, pl.Struct(_types(asked)))) is not None:
+            return frame
     # A number written as text ("57", 'True') makes the typed way refuse.
-    return decode(part, pl.Struct(texts)).with_columns(pl.col(list(numbers)).cast(pl.Float64, strict=False))
+    numbers = dict.fromkeys(keys & NUMBERS, pl.String())
+    frame = decode(part, pl.Struct(_types(keys & KNOWN) | numbers))
+    return frame.with_columns(pl.col(sorted(numbers)).cast(pl.Float64, strict=False))
+
+
+def _types(keys: set[str]) -> dict[str, pl.DataType]:
+    lists = pl.List(pl.String())
+    return {key: lists if key in LISTS else pl.Float64() if key in NUMBERS else pl.String() for key in sorted(keys)}
 
 
 def _unquoted(columns: Iterable[str]) -> list[pl.Expr]:

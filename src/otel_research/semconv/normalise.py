@@ -10,6 +10,7 @@ import polars as pl
 
 from otel_research.semconv import evaluations, events, failures, flags, keys, steps
 from otel_research.semconv.dialect import Attributes
+from otel_research.semconv.kinds import Batch
 from otel_research.spans import schema
 
 _NEEDED = (
@@ -57,8 +58,9 @@ def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     told = events.read(rows["events"])
     present = frozenset(name.removeprefix("@") for name in attributes.columns)
     frame = pl.concat([rows.drop("attributes", "events"), attributes, told], how="horizontal")
-    is_troubled = failures.may_have(frame, Attributes(present).has)
-    for step in steps.for_keys(present, is_troubled):
-        frame = frame.with_columns(step)
-    frame = evaluations.read(frame, rows["attributes"], rows["events"])
-    return flags.add(frame).select([pl.col(name).cast(dtype) for name, dtype in _OUT.items()])
+    batch = Batch(frame)
+    for step in steps.for_keys(present, failures.may_have(frame, Attributes(present).has)):
+        batch.add(step)
+    batch.add([evaluations.read(batch, rows["attributes"], rows["events"]).alias("evaluations")])
+    flags.add(batch)
+    return batch.select(_OUT).cast(dict(_OUT))

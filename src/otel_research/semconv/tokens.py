@@ -73,8 +73,7 @@ def silent() -> pl.Expr:
 
 def whole_number(value: pl.Expr) -> pl.Expr:
     """The count where it can be one: whole, not negative, not beyond every model."""
-    rounded = value.round(0)
-    return pl.when((rounded == value) & rounded.is_between(0, MOST)).then(rounded).cast(pl.Int64)
+    return pl.when((value.floor() == value) & value.is_between(0, MOST)).then(value).cast(pl.Int64)
 
 
 def implausible() -> pl.Expr:

@@ -1,0 +1,95 @@
+"""Rows of one kind worked out once: what an expression makes of a few words is the same for all rows that have them.
+
+A batch has many rows and few different combinations of scope, name, model and the like. So it is held in two
+frames: one line per row, and one line per kind of row (the different combinations of its columns of few words).
+An expression that asks for such columns only is evaluated per kind; any other one per row. The result is the same,
+row by row, whatever the kinds are: that is why the expressions know nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+from operator import xor
+
+import polars as pl
+
+_SAMPLE = 1009
+"""Rows that are looked at to find the columns of few words."""
+_FEW_WORDS = 32
+_FEWER = 8
+"""Kinds are worth their while where there are so many times fewer of them than rows."""
+_LEAST = 4096
+"""Below so many rows the search for kinds costs more than it saves."""
+_KIND = "kind of row"
+
+
+class Batch:
+    """The columns of a batch, by row or by kind of row."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self._rows = frame
+        self._kinds = pl.DataFrame()
+        self._at: pl.Series | None = None
+        named = _of_few_words(frame) if len(frame) >= _LEAST else []
+        at = _kind_of_row(frame.select(named)) if named else None
+        if at is not None:
+            self._at, self._kinds, self._rows = at, _one_each(frame.select(named), at), frame.drop(named)
+
+    def add(self, expressions: Iterable[pl.Expr]) -> None:
+        """The columns that the expressions make of those that are there now, whose place they take."""
+        every = list(expressions)
+        if self._at is None:
+            self._rows = self._rows.with_columns(every)
+            return
+        by_kind = [one for one in every if not set(one.meta.root_names()) - set(self._kinds.columns)]
+        by_row = [one for one in every if set(one.meta.root_names()) - set(self._kinds.columns)]
+        made = self.select(sorted({name for one in by_row for name in one.meta.root_names()})).select(by_row)
+        kinds = self._kinds.with_columns(by_kind)
+        self._kinds = kinds.drop(set(made.columns), strict=False)
+        self._rows = self._rows.drop(one.meta.output_name() for one in every if one.meta.output_name() in self._rows)
+        self._rows = self._rows.hstack(made)
+
+    def has_any(self, name: str) -> bool:
+        """Whether the boolean column is true anywhere."""
+        return bool((self._kinds if name in self._kinds.columns else self._rows)[name].any())
+
+    def select(self, names: Iterable[str]) -> pl.DataFrame:
+        """The columns, a line per row."""
+        wanted = list(names)
+        spread = [name for name in wanted if name in self._kinds.columns]
+        if self._at is None or not spread:
+            return self._rows.select(wanted)
+        told = self._kinds.select(pl.col(spread).gather(self._at))
+        return pl.concat([self._rows.select(set(wanted) - set(spread)), told], how="horizontal").select(wanted)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        return [*self._kinds.columns, *self._rows.columns]
+
+
+def _of_few_words(frame: pl.DataFrame) -> list[str]:
+    sample = frame.gather_every(max(1, len(frame) // _SAMPLE | 1))
+    return [name for name in frame.columns if sample[name].n_unique() <= _FEW_WORDS]
+
+
+def _kind_of_row(words: pl.DataFrame) -> pl.Series | None:
+    """The number of each row's kind; None where there are too many kinds."""
+    mixed = _hashed(words)
+    if mixed.n_unique() * _FEWER > len(words):
+        return None
+    at = mixed.rank("dense") - 1
+    # Two kinds of one hash would be taken for one: compared with the kind's own words, a row shows it.
+    told = _one_each(words, at).select(pl.all().gather(at))
+    return at if words.equals(told) else None
+
+
+def _hashed(words: pl.DataFrame) -> pl.Series:
+    return words.select(reduce(xor, (pl.col(name).hash(seed) for seed, name in enumerate(words.columns)))).to_series()
+
+
+def _one_each(words: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
+    """The words of each kind, in the order of its number."""
+    first = pl.DataFrame({_KIND: at}).with_row_index("row").unique(_KIND, keep="any").sort(_KIND)["row"]
+    return words.select(pl.all().gather(first))

@@ -1,0 +1,78 @@
+"""Expressions evaluated per kind of row give what they give per row; no key of a large batch is overlooked."""
+
+from __future__ import annotations
+
+import captures
+import polars as pl
+import pytest
+
+from otel_research.semconv import keys, kinds, normalise
+
+pytestmark = pytest.mark.once
+
+
+def all_captures() -> pl.DataFrame:
+    return pl.concat([captures.raw(name) for name in captures.names()])
+
+
+@pytest.mark.parametrize("words", [32, 10**9], ids=["columns of few words", "every column"])
+def test_kinds_change_nothing(words: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All captures in one batch: by kind of row as row by row."""
+    rows = all_captures().sample(fraction=1, shuffle=True, seed=3)
+    assert len(rows) < kinds._LEAST  # row by row
+    expected = normalise(rows.lazy()).collect()
+    for name, value in {"_LEAST": 1, "_FEWER": 1, "_FEW_WORDS": words}.items():
+        monkeypatch.setattr(kinds, name, value)
+    assert 1 < len(kinds.Batch(rows)._kinds) <= len(rows)
+    assert normalise(rows.lazy()).collect().equals(expected)
+
+
+def test_a_batch_of_few_kinds_is_held_by_kind() -> None:
+    rows = pl.DataFrame({"scope": ["a", "b"] * 5000, "number": range(10_000)})
+    batch = kinds.Batch(rows)
+    batch.add([(pl.col("scope") == "a").alias("is_a"), (pl.col("number") + 1).alias("next")])
+    assert len(batch._kinds) == 2
+    assert batch._kinds.columns == ["scope", "is_a"]
+    assert batch.select(["next", "is_a"]).row(9_999) == (10_000, False)
+
+
+def test_a_column_may_move_from_kinds_to_rows_and_back() -> None:
+    batch = kinds.Batch(pl.DataFrame({"scope": ["a", "b"] * 5000, "number": range(10_000)}))
+    batch.add([pl.col("number").cast(pl.String).alias("scope")])
+    assert batch.select(["scope"]).row(7) == ("7",)
+    batch.add([pl.lit("c").alias("scope")])
+    assert batch.select(["scope", "number"]).row(7) == ("c", 7)
+
+
+def test_two_kinds_of_one_hash_are_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "_hashed", lambda words: pl.repeat(7, len(words), dtype=pl.UInt64, eager=True))
+    batch = kinds.Batch(pl.DataFrame({"scope": ["a", "b"] * 5000}))
+    assert batch.select(["scope"])["scope"].to_list() == ["a", "b"] * 5000
+
+
+@pytest.mark.parametrize(
+    "rare",
+    [
+        '{"gen_ai.operation.name":"chat","gen_ai.tool.name":"x"}',
+        '{"gen_ai.operation.name":"a:b","gen_ai.tool.name":"x"}',
+        '{ "gen_ai.operation.name" : "chat" , "gen_ai.tool.name" : "x" }',
+        '{"other":{"a":[{"b":1}]},"gen_ai.tool.name":"x"}',
+        '{"gen_ai.operation.name":"\\"gen_ai.operation.name\\":\\"chat\\"","gen_ai.tool.name":"x"}',
+        '{"gen_ai.operation.name":null,"gen_ai.tool.name":"x"}',
+    ],
+)
+@pytest.mark.parametrize("at", [500, 20_000, 39_999])
+def test_a_key_that_one_row_of_many_has_is_found(rare: str, at: int) -> None:
+    """Also where values have colons, print JSON or are objects, and where blanks stand around the colon."""
+    texts = pl.Series(['{"gen_ai.operation.name":"chat","url.full":"https://a:1/"}'] * 40_000)
+    found = keys.read(texts.scatter(at, rare))
+    assert found["@gen_ai.tool.name"].drop_nulls().to_list() == ["x"]
+    assert found["@gen_ai.tool.name"][at] == "x"
+
+
+def test_many_rows_with_keys_that_nobody_reads_hide_none() -> None:
+    """More other keys than are read along: every row is suspected, and still the one that matters is found."""
+    texts = pl.Series([f'{{"own.key.{n}":{n}}}' for n in range(5000)] + ['{"gen_ai.tool.name":"x"}'])
+    found = keys.read(texts)
+    assert found.columns == ["@gen_ai.tool.name"]
+    assert found["@gen_ai.tool.name"].null_count() == 5000
