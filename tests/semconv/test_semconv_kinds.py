@@ -23,7 +23,7 @@ def test_kinds_change_nothing(words: int, monkeypatch: pytest.MonkeyPatch) -> No
     expected = normalise(rows.lazy()).collect()
     for name, value in {"_LEAST": 1, "_FEWER": 1, "_FEW_WORDS": words}.items():
         monkeypatch.setattr(kinds, name, value)
-    assert 1 < len(kinds.Batch(rows)._kinds) <= len(rows)
+    assert "status" in kinds.Batch(rows)._kinds
     assert normalise(rows.lazy()).collect().equals(expected)
 
 
@@ -31,8 +31,7 @@ def test_a_batch_of_few_kinds_is_held_by_kind() -> None:
     rows = pl.DataFrame({"scope": ["a", "b"] * 5000, "number": range(10_000)})
     batch = kinds.Batch(rows)
     batch.add([(pl.col("scope") == "a").alias("is_a"), (pl.col("number") + 1).alias("next")])
-    assert len(batch._kinds) == 2
-    assert batch._kinds.columns == ["scope", "is_a"]
+    assert {name: len(column) for name, column in batch._kinds.items()} == {"scope": 2, "is_a": 2}
     assert batch.select(["next", "is_a"]).row(9_999) == (10_000, False)
 
 

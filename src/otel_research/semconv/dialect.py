@@ -7,7 +7,7 @@ dialect explained a row. A key may point into a JSON value: `mlflow.chat.tokenUs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -84,28 +84,53 @@ class Dialect:
 
 def by_word(value: pl.Expr, rule: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
     """A rule for text, applied to each different word once: columns of few words are the usual case."""
+    known: dict[str | None, str | None] = {}
+
+    def answers(different: Iterable[str | None]) -> dict[str | None, str | None]:
+        # Other threads read, add and clear meanwhile.
+        told = {word: known.get(word, _UNKNOWN) for word in different}
+        if new := [word for word, answer in told.items() if answer == _UNKNOWN]:
+            words = pl.Series("word", new, dtype=TEXT)
+            found = dict(zip(new, words.to_frame().select(rule(pl.col("word"))).to_series(), strict=True))
+            if len(known) + len(found) > _REMEMBERED:
+                known.clear()
+            known.update(found)
+            told |= found
+        return told
 
     def apply(texts: pl.Series) -> pl.Series:
+        if len(texts) <= _LOOKED_UP:
+            told = answers(texts)
+            return pl.Series([told[word] for word in texts], dtype=TEXT)
         different = texts.unique()
         if len(different) * 4 > len(texts):
             return texts.to_frame("word").select(rule(pl.col("word"))).to_series()
-        answers = different.to_frame("word").select(rule(pl.col("word"))).to_series()
+        told = answers(different)
         if len(different) > _COMPARED:
-            return texts.replace_strict(different, answers, return_dtype=pl.String)
-        return _compared(texts, different, answers)
+            return texts.replace_strict(list(told), list(told.values()), return_dtype=TEXT)
+        return _compared(texts, told)
 
     return value.map_batches(apply, return_dtype=pl.String, is_elementwise=True)
 
 
+_UNKNOWN = "\0"
+"""Stands for an answer that is not known yet; no rule gives it."""
+_REMEMBERED = 10_000
+"""So many words' answers are kept for the next batch."""
+_LOOKED_UP = 64
+"""Up to so many rows are answered from memory one by one; a query costs more."""
 _COMPARED = 8
 """Up to so many different words are told apart by comparing, which is quicker than looking each row's up."""
 
 
-def _compared(texts: pl.Series, different: pl.Series, answers: pl.Series) -> pl.Series:
-    told = [(word, answer) for word, answer in zip(different, answers, strict=True) if answer is not None]
-    if not told:
+def _compared(texts: pl.Series, answers: Mapping[str | None, str | None]) -> pl.Series:
+    cases = [
+        pl.when(pl.col("word").eq_missing(pl.lit(word, TEXT))).then(pl.lit(answer, TEXT))
+        for word, answer in answers.items()
+        if answer is not None
+    ]
+    if not cases:
         return pl.repeat(None, len(texts), dtype=TEXT, eager=True)
-    cases = [pl.when(pl.col("word").eq_missing(pl.lit(word, TEXT))).then(pl.lit(answer, TEXT)) for word, answer in told]
     return texts.to_frame("word").select(pl.coalesce(cases)).to_series()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 
 import polars as pl
 
@@ -45,6 +46,8 @@ ESTIMATES = ("openlit.",)
 PLUS_ONE = ("opentelemetry.instrumentation.anthropic",)
 """Scopes that add message_start's output count to the final one (Traceloop 0.62.4)."""
 _RAISED = "_flag "
+_OPTIONAL = {"@malformed", "@logfire.span_type"}
+"""Columns that a batch may lack."""
 _DATED = r"(-20\d\d-?\d\d-?\d\d)$"
 
 
@@ -54,12 +57,19 @@ def _bedrock(model: pl.Expr) -> pl.Expr:
 
 def add(batch: Batch) -> None:
     """Adds `flags`: the names, comma-separated, in the order above; null where there is none."""
-    batch.add(_causes())
-    batch.add(condition.fill_null(False).alias(_RAISED + name) for name, condition in _conditions(batch.columns).items())
+    causes, raising = _steps(frozenset(_OPTIONAL & set(batch.columns)))
+    batch.add(causes)
+    batch.add(raising)
     raised = [name for name in MEANING if _RAISED + name in batch.columns and batch.has_any(_RAISED + name)]
     named = [pl.when(_RAISED + name).then(pl.lit(name)) for name in raised]
     listed = pl.concat_str(named, separator=",", ignore_nulls=True) if named else NOTHING
     batch.add([listed.replace("", None).alias("flags")])
+
+
+@cache
+def _steps(there: frozenset[str]) -> tuple[tuple[pl.Expr, ...], ...]:
+    raising = (condition.fill_null(False).alias(_RAISED + name) for name, condition in _conditions(there).items())
+    return tuple(_causes()), tuple(raising)
 
 
 def _causes() -> Iterator[pl.Expr]:

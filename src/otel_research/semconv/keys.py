@@ -109,9 +109,9 @@ def _typed_slice(part: pl.Series, keys: set[str]) -> pl.DataFrame:
         if (frame := decode_plain(part, pl.Struct(_types(asked)))) is not None:
             return frame
     # A number written as text ("57", 'True') makes the typed way refuse.
-    numbers = dict.fromkeys(keys & NUMBERS, pl.String())
-    frame = decode(part, pl.Struct(_types(keys & KNOWN) | numbers))
-    return frame.with_columns(pl.col(sorted(numbers)).cast(pl.Float64, strict=False))
+    words: dict[str, pl.DataType] = dict.fromkeys(keys & NUMBERS, pl.String())
+    frame = decode(part, pl.Struct(_types(keys & KNOWN) | words))
+    return frame.with_columns(pl.col(sorted(words)).cast(pl.Float64, strict=False))
 
 
 def _types(keys: set[str]) -> dict[str, pl.DataType]:

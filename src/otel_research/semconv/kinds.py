@@ -8,7 +8,7 @@ row by row, whatever the kinds are: that is why the expressions know nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from operator import xor
 
@@ -28,45 +28,61 @@ class Batch:
     """The columns of a batch, by row or by kind of row."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self._rows = frame
-        self._kinds = pl.DataFrame()
-        self._at: pl.Series | None = None
+        self._rows, self._height = _columns(frame), len(frame)
+        self._kinds: dict[str, pl.Series] = {}
+        self._at, self._count = None, 0
         named = _of_few_words(frame) if len(frame) >= _LEAST else []
         at = _kind_of_row(frame.select(named)) if named else None
         if at is not None:
-            self._at, self._kinds, self._rows = at, _one_each(frame.select(named), at), frame.drop(named)
+            each = _one_each(frame.select(named), at)
+            self._at, self._kinds, self._count = at, _columns(each), len(each)
+            self._rows = {name: column for name, column in self._rows.items() if name not in self._kinds}
 
     def add(self, expressions: Iterable[pl.Expr]) -> None:
         """The columns that the expressions make of those that are there now, whose place they take."""
-        every = list(expressions)
-        if self._at is None:
-            self._rows = self._rows.with_columns(every)
-            return
-        by_kind = [one for one in every if not set(one.meta.root_names()) - set(self._kinds.columns)]
-        by_row = [one for one in every if set(one.meta.root_names()) - set(self._kinds.columns)]
-        made = self.select(sorted({name for one in by_row for name in one.meta.root_names()})).select(by_row)
-        kinds = self._kinds.with_columns(by_kind)
-        self._kinds = kinds.drop(set(made.columns), strict=False)
-        self._rows = self._rows.drop(one.meta.output_name() for one in every if one.meta.output_name() in self._rows)
-        self._rows = self._rows.hstack(made)
+        every = [(one, set(one.meta.root_names())) for one in expressions]
+        by_kind = [(one, roots) for one, roots in every if self._at is not None and roots <= self._kinds.keys()]
+        by_row = [(one, roots) for one, roots in every if self._at is None or not roots <= self._kinds.keys()]
+        kinds = _made(by_kind, lambda names: pl.DataFrame([self._kinds[name] for name in names]), self._count)
+        rows = _made(by_row, self.select, self._height)
+        for new, mine, others in ((kinds, self._kinds, self._rows), (rows, self._rows, self._kinds)):
+            mine |= new
+            for name in new.keys() & others.keys():
+                del others[name]
 
     def has_any(self, name: str) -> bool:
         """Whether the boolean column is true anywhere."""
-        return bool((self._kinds if name in self._kinds.columns else self._rows)[name].any())
+        return bool((self._kinds if name in self._kinds else self._rows)[name].any())
 
     def select(self, names: Iterable[str]) -> pl.DataFrame:
         """The columns, a line per row."""
         wanted = list(names)
-        spread = [name for name in wanted if name in self._kinds.columns]
-        if self._at is None or not spread:
-            return self._rows.select(wanted)
-        told = self._kinds.select(pl.col(spread).gather(self._at))
-        return pl.concat([self._rows.select(set(wanted) - set(spread)), told], how="horizontal").select(wanted)
+        columns = {name: self._rows[name] for name in wanted if name in self._rows}
+        if self._at is not None:
+            told = pl.DataFrame([self._kinds[name] for name in wanted if name in self._kinds])
+            columns |= _columns(told[self._at]) if told.width else {}
+        return pl.DataFrame([columns[name] for name in wanted])
 
     @property
     def columns(self) -> list[str]:
         """The names of all columns."""
-        return [*self._kinds.columns, *self._rows.columns]
+        return [*self._kinds, *self._rows]
+
+
+def _columns(frame: pl.DataFrame) -> dict[str, pl.Series]:
+    return {column.name: column for column in frame.get_columns()}
+
+
+def _made(
+    expressions: list[tuple[pl.Expr, set[str]]], columns: Callable[[Iterable[str]], pl.DataFrame], height: int
+) -> dict[str, pl.Series]:
+    """The columns that the expressions make, each `height` lines long."""
+    if not expressions:
+        return {}
+    asked = columns(sorted(set().union(*(roots for _, roots in expressions))))
+    made = _columns(asked.select([one for one, _ in expressions]))
+    # Literals alone give one line.
+    return {name: one if len(one) == height else one.new_from_index(0, height) for name, one in made.items()}
 
 
 def _of_few_words(frame: pl.DataFrame) -> list[str]:

@@ -63,4 +63,4 @@ def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
         batch.add(step)
     batch.add([evaluations.read(batch, rows["attributes"], rows["events"]).alias("evaluations")])
     flags.add(batch)
-    return batch.select(_OUT).cast(dict(_OUT))
+    return batch.select(_OUT).select(pl.col(name).cast(dtype) for name, dtype in _OUT.items())
