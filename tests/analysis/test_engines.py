@@ -292,3 +292,16 @@ def test_a_spark_server_by_its_address(sail: str, spark: Any) -> None:
     for address in ("sc://127.0.0.1:1", "sc://", "sc://host:port"):
         with pytest.raises(ConfigurationError, match="no Spark Connect server answers"):
             calculate_metrics(calls(10), engine=address)
+
+
+def test_spark_keeps_rows_while_they_are_aggregated(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers keep each table that is sent, and may forget it when its numbers are there."""
+    from pyspark.sql.connect.dataframe import DataFrame
+
+    kept: list[Any] = []
+    released: list[Any] = []
+    monkeypatch.setattr(DataFrame, "persist", lambda frame: kept.append(frame) or frame)
+    monkeypatch.setattr(DataFrame, "unpersist", lambda frame: released.append(frame))
+    calculate_metrics(calls(100), engine=spark)
+    assert kept
+    assert sorted(map(id, released)) == sorted(map(id, kept))

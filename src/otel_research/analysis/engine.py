@@ -31,6 +31,25 @@ def aggregate(table: Frame, keys: Sequence[str], spec: Mapping[str, nw.Expr]) ->
     return {tuple(row[key] for key in keys): {name: row[name] for name in spec} for row in rows}
 
 
+def with_medians(
+    table: Frame, keys: Sequence[str], spec: Mapping[str, nw.Expr], medians: Mapping[str, str]
+) -> dict[Key, dict[str, Any]]:
+    """`aggregate`, and medians of columns: name -> column.
+
+    Not by an engine's own: Spark's holds every value of a group in the memory of one task.
+    """
+    if isinstance(table, pl.DataFrame):
+        return aggregate(table, keys, {**spec, **{name: nw.col(column).median() for name, column in medians.items()}})
+    from otel_research.analysis import quantiles
+
+    found = aggregate(table, keys, spec)
+    for name, column in medians.items():
+        places = quantiles.linear(table, keys, column, {name: 0.5})
+        for key, raw in found.items():
+            raw[name] = places[key][name] if key in places else None
+    return found
+
+
 def grouped(table: Frame, keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> pl.DataFrame:
     """The same as a frame, in no order; without keys one row."""
     frame = nw.from_native(table.lazy()) if isinstance(table, pl.DataFrame) else table

@@ -148,7 +148,7 @@ def _amounts(found: dict[Key, Draft], table: Tables, units: Frame, on: dict[str,
     requests = units if table.calls is table.units else _sent(table, table.calls)
     calls = engine.aggregate(requests, table.keys, _call_spec())
     models = engine.aggregate(requests, [*table.keys, "model"], _model_spec())
-    of_units = engine.aggregate(units, table.keys, _unit_spec())
+    of_units = engine.with_medians(units, table.keys, _unit_spec(), {"median": "cost_nano_usd"})
     nothing = dict.fromkeys(_call_spec()) | {"is_whole": True}
     for key, draft in found.items():
         whole = {"is_whole": not draft.is_weighted}
@@ -206,7 +206,6 @@ def _unit_spec() -> dict[str, nw.Expr]:
     nano, weight = nw.col("cost_nano_usd"), nw.col("weight").fill_null(1.0)
     succeeded = ~nw.col("is_failed") & ~nw.col("is_interrupted")
     return {
-        "median": nano.median(),
         "paid": (nano * weight).sum(),
         "paid_weight": nw.when(~nano.is_null()).then(weight).sum(),
         "paid_successes": nw.when(succeeded & ~nano.is_null()).then(weight).sum(),
@@ -255,7 +254,7 @@ def _asides(found: dict[Key, Draft], table: Tables) -> None:
     calls = table.rows.filter(pl.col("aside").is_not_null() & (pl.col("is_call") | is_apart))
     if not calls.height:
         return
-    groups = engine.aggregate(table.on_engine(calls), [*table.keys, "aside"], _aside_spec())
+    groups = engine.with_medians(table.on_engine(calls), [*table.keys, "aside"], _aside_spec(), {"p50": "latency_ms"})
     for (*head, name), raw in sorted(groups.items(), key=lambda pair: str(pair[0][-1])):
         draft = found.get(tuple(head))
         if draft is None:
@@ -281,7 +280,6 @@ def _aside_spec() -> dict[str, nw.Expr]:
         "timed_weight": timed.then(weight).sum(),
         "weight_min": timed.then(nw.col("weight")).min(),
         "weight_max": timed.then(nw.col("weight")).max(),
-        "p50": latency.median(),
         "priced": nw.col("cost_nano_usd").count(),
         "unpriced": nw.col("cost_nano_usd").is_null().cast(nw.Int64).sum(),
         "cost": (nw.col("cost_nano_usd") * weight).sum(),
