@@ -30,6 +30,20 @@ CALL = {
 }
 """A call of a model, as an instrumentation of today describes it."""
 
+ONCE = (
+    "analysis", "archive", "dashboard", "demo", "formats", "formats_read", "imports", "pricing", "report", "semconv",
+    "watching",
+)  # fmt: skip
+"""Rooms whose work is done by Polars, tables of data, servers and browsers, not by what differs between Pythons."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of such a room runs on one Python by default, and on all in `nox -s matrix`."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in ONCE:
+            item.add_marker("once")
+
 
 @pytest.fixture(autouse=True)
 def nothing_stays_suppressed() -> Iterator[None]:

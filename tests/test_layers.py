@@ -157,7 +157,7 @@ def imports_of(file: Path) -> Iterator[Import]:
         for node in ast.walk(block)
     }
     for node in ast.walk(tree):
-        is_at_top = id(node) not in inside_functions | checked_only
+        is_at_top = id(node) not in inside_functions and id(node) not in checked_only
         if isinstance(node, ast.Import):
             for name in node.names:
                 yield Import(file, node.lineno, name.name, is_at_top)

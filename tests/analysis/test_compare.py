@@ -118,7 +118,6 @@ def test_pairing_finds_what_unpaired_units_hide() -> None:
     assert unpaired.effects["latency"].design == "clustered"
 
 
-@pytest.mark.once  # a simulation
 def test_repeated_items_are_not_taken_as_independent() -> None:
     """A/A with 10 trials of 12 items per arm: spans as units would find an effect a third of the time."""
     wins = naive = 0
@@ -358,7 +357,6 @@ def test_a_comparison_is_the_same_after_json_and_the_same_seed_gives_the_same_by
     assert Comparison.from_json(first.to_json()) == first
 
 
-@pytest.mark.once  # a simulation
 def test_heavy_tailed_null_arms_of_unequal_size_keep_the_level() -> None:
     """300 A/A runs of 30 against 150 units: at most 7 % false claims within Monte Carlo error."""
     rng = np.random.default_rng(7)

@@ -22,8 +22,6 @@ from otel_research.analysis.result import Result
 from otel_research.analysis.series import METRICS
 from otel_research.errors import ConfigurationError
 
-pytestmark = pytest.mark.once  # what other engines compute
-
 SECOND = 1_000_000_000
 CLOSE = 1e-12
 """Sums of floating-point numbers depend on their order, in the last digits."""

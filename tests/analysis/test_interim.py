@@ -66,7 +66,6 @@ def test_without_a_declared_n_the_interval_holds_at_every_look() -> None:
     assert found.improvement_ci.low < found.improvement_pct < found.improvement_ci.high  # type: ignore[operator]
 
 
-@pytest.mark.once  # a simulation
 def test_peeking_twenty_times_without_a_declared_n_keeps_the_level() -> None:
     rng = np.random.default_rng(1)
     stopped = 0

@@ -15,8 +15,6 @@ from otel_research.cli import main
 from otel_research.errors import ArchiveError
 from otel_research.store.objects import Bucket
 
-pytestmark = pytest.mark.once  # what a server does
-
 
 @pytest.fixture
 def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:

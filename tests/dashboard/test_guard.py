@@ -12,8 +12,6 @@ from stores import Made, Server
 
 from otel_research.dashboard.guard import LONGEST_QUERY, Guard, saved_token
 
-pytestmark = pytest.mark.once  # what a server answers
-
 
 def ask(
     server: Server, path: str, method: str = "GET", cookie: str | None = None, **headers: str

@@ -75,7 +75,6 @@ def number(page: Any, what: str) -> float:
     return float(text.replace(",", "").split()[0])
 
 
-@pytest.mark.once  # what a browser shows
 def test_the_page_follows_a_run_through_a_restart_to_its_end(
     browser: Any, run: Run, tmp_path: Path, artefacts: Path
 ) -> None:

@@ -13,8 +13,6 @@ import otel_research as otr
 from otel_research.handle import Experiment
 from otel_research.store.library import Library
 
-pytestmark = pytest.mark.once  # what a browser shows
-
 READY = {
     "list": "tr.row .cost:not(:has-text('…'))",
     "experiment": "#quality h2 .sub",

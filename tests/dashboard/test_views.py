@@ -21,8 +21,6 @@ from otel_research.dashboard.worker import Desk
 from otel_research.errors import ConfigurationError
 from otel_research.testing import rows
 
-pytestmark = pytest.mark.once  # what a page is made of
-
 
 @pytest.fixture(scope="module")
 def view(made: Made) -> View:

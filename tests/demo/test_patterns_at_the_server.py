@@ -18,8 +18,6 @@ from otel_research.demo.questions import questions, read_answer
 from otel_research.demo.server import ModelServer
 from otel_research.patterns import EnsembleMetrics, Fixed, Hedge, HedgingMetrics, majority
 
-pytestmark = pytest.mark.once  # a heavy tail at a server
-
 # Two clearly separate speeds, so that which request is late does not depend on this machine's load.
 BIMODAL = ModelProfile(
     name="gpt-4o-mini", served="gpt-4o-mini", accuracy=0.8, median_ms=20, sigma=0.05, tail=0.1, tail_factor=35

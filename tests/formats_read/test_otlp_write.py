@@ -19,8 +19,6 @@ from otel_research.formats import export, otlp
 from otel_research.formats.otlp_read import read_frames
 from otel_research.spans import schema, values
 
-pytestmark = pytest.mark.once  # drawn examples of a format
-
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures" / "spans" / "otlp"
 RAW = schema.polars_schema(schema.RAW)
 

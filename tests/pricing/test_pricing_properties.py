@@ -17,8 +17,6 @@ from otel_research import pricing
 from otel_research.errors import ConfigurationError
 from otel_research.pricing import bundled
 
-pytestmark = pytest.mark.once  # drawn examples of arithmetic
-
 START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 10**9
 YEAR = 365 * 86_400 * 10**9
 MODELS = [

@@ -8,8 +8,6 @@ import pytest
 
 from otel_research.semconv import keys, kinds, normalise
 
-pytestmark = pytest.mark.once
-
 
 def all_captures() -> pl.DataFrame:
     return pl.concat([captures.raw(name) for name in captures.names()])

@@ -7,15 +7,12 @@ from typing import Any
 
 import captures
 import polars as pl
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_research.semconv import normalise
 from otel_research.semconv.calls import mark
 from otel_research.spans import schema
-
-pytestmark = pytest.mark.once  # drawn examples of what tables say
 
 # One instrumentation each, several vocabularies, twins and rollups among them; small, so that many examples run.
 NAMES = (

@@ -12,8 +12,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.once  # simulations
-
 ROOT = Path(__file__).parents[3]
 FINDERS = ("analysis/faults.py", "semconv/findings.py")
 
