@@ -202,7 +202,7 @@ def test_worse_counts_its_interval_in_the_direction_of_the_word() -> None:
     """ "12 % worse [8, 16]": no minus sign that says worse a second time."""
     from otel_research.report.comparison import improvement_of
 
-    effect = {"improvement_pct": -12.0, "unit": "ms", "improvement_ci": {"low": -16.0, "high": -8.0}}
+    effect = {"improvement_pct": -12.0, "estimand": "mean", "improvement_ci": {"low": -16.0, "high": -8.0}}
     assert improvement_of(effect) == "12 % worse [8, 16]"
     assert improvement_of({**effect, "improvement_pct": 12.0, "improvement_ci": {"low": -1.0, "high": 25.0}}) == (
         "12 % better [-1, 25]"

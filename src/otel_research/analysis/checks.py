@@ -46,7 +46,7 @@ def _n_reached(a: Arm, b: Arm, declared: int | None, x: Sample, y: Sample) -> Ch
     have = min(_units(a, x), _units(b, y))
     text = f"{have:,} of the declared {declared:,} units per arm"
     if have < declared:
-        text += ": p-values are withheld, intervals hold at every look; see interim()"
+        text += ": p-values and intervals of quantiles are withheld, the others hold at every look; see interim()"
     return Check(name="declared_n", passed=have >= declared, severity="warning", text=text, value=float(have))
 
 

@@ -89,7 +89,7 @@ def compare(
     _check(options)
     others = list(candidate) if _is_several(candidate) else [candidate]
     arms = _arms(baseline, others, options)
-    found = [_pair(arms[0], arm, options) for arm in arms[1:]]
+    found = [_pair(arms[0], arm, options, len(others)) for arm in arms[1:]]
     _correct(found, options.correction, options.alpha)
     if len(found) == 1:
         return found[0].finish()
@@ -158,6 +158,10 @@ class _Draft:
         )
         return msgspec.structs.replace(draft, methods=methods.paragraph(draft))
 
+    def beside(self, name: str) -> int:
+        """How many outcomes are corrected together with this one: the primary ones, or the rest."""
+        return sum((each in self.primary) == (name in self.primary) for each in self.names)
+
     @property
     def unit(self) -> str:
         """The unit of analysis."""
@@ -189,18 +193,21 @@ class _Draft:
 
     def _all_reasons(self, latency: Effect | None, cost: Effect | None, outcome: Effect | None) -> dict[str, str]:
         reasons = dict(self.reasons)
-        for field, name, part in (
-            ("latency_improvement", "latency", latency),
-            ("latency_p99_improvement", "latency", latency),
-            ("cost_change", "cost", cost),
-            ("reliability_delta", "success_rate", outcome),
+        for field, name, part, path in (
+            ("latency_improvement", "latency", latency, "improvement_pct"),
+            ("latency_p99_improvement", "latency", latency, "quantiles.p99.percent"),
+            ("cost_change", "cost", cost, "mean.percent"),
+            ("reliability_delta", "success_rate", outcome, ""),
+            ("minimum_detectable_effect", self.headline, self.effects[self.headline], "mde_pct"),
         ):
             if part is None:
                 reasons[field] = reasons.get(f"effects.{name}", f"{name} was not compared")
+            elif f"effects.{name}.{path}" in reasons:
+                reasons[field] = reasons[f"effects.{name}.{path}"]
         return reasons
 
 
-def _pair(a: Arm, b: Arm, options: Options) -> _Draft:
+def _pair(a: Arm, b: Arm, options: Options, pairs: int = 1) -> _Draft:
     names, reasons = sides.outcomes([a, b], options.metrics)
     names = [name for name in names if declared.is_on(a, b, name)]
     if not names:
@@ -227,6 +234,7 @@ def _pair(a: Arm, b: Arm, options: Options) -> _Draft:
             seed=options.seed + 100 * index,
             margin=declared.margin(a, b, name, options.equivalence, is_headline=name == draft.headline),
             tuning=2.0 * draft.declared if is_early and draft.declared else None,
+            family=1 if options.correction == "none" else pairs * draft.beside(name),
         )
         make = rates.rate if _is_rate(name, x, y) else effect.numeric
         made, found = make(plan, x, y)
@@ -314,7 +322,7 @@ def _tied(arms: list[Arm], best: _Draft, options: Options) -> tuple[str, ...]:
     """
     name = best.headline
     # Where the baseline itself is better than every candidate it is the best arm.
-    top = best.a if (verdicts.gain(best.effects[name]) or 0.0) < 0 else best.b
+    top = best.a if (best.effects[name].gain or 0.0) < 0 else best.b
     only = Options(**{**options.__dict__, "metrics": (name,)})
     compared = [arm for arm in arms if name in arm.frames]
     level = options.alpha / math.comb(len(compared), 2)

@@ -69,7 +69,10 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     """The estimand."""
     mean: Change
     improvement_pct: float | None
-    """Change of the estimand in percent of the baseline; positive is better."""
+    """Change of the estimand in percent of the baseline, positive is better; percentage points for rates.
+
+    None where the baseline is not above 0: no percentage says of such a change what it is. `gain` does.
+    """
     improvement_ci: Interval | None
     test: Test
     """The estimand's own test."""
@@ -83,6 +86,18 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     is_primary: bool = True
     equivalence: Test | None = None
     margin: float | None = None
+
+    @property
+    def gain(self) -> float | None:
+        """How far the candidate's estimand is better than the baseline's, in the outcome's own unit."""
+        difference = self.main.difference
+        return difference if difference is None or self.direction == "higher" else -difference
+
+    @property
+    def gain_ci(self) -> Interval | None:
+        """Its interval, where the estimand's difference has one."""
+        ci = self.main.ci.get("difference")
+        return ci if ci is None or self.direction == "higher" else ci.turned()
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,10 +176,9 @@ class Comparison(Result, frozen=True, kw_only=True):
         for name, effect in self.effects.items():
             unit = "" if effect.unit == "1" else f" {effect.unit}"
             arms = f"{number(effect.main.baseline)} -> {number(effect.main.candidate)}{unit}"
-            label = "improvement, points" if effect.estimand == "rate" else "improvement, %"
             rows += [
                 _line(f"{name}: {effect.estimand}", text=f"{arms} (n = {effect.n[0]:,} / {effect.n[1]:,})"),
-                _line(f"{name}: {label}", effect.improvement_pct, effect.improvement_ci),
+                _improvement(name, effect),
                 _line(f"{name}: adjusted p", effect.test.p_adjusted),
                 _line(f"{name}: verdict", text=effect.verdict),
             ]
@@ -174,21 +188,29 @@ class Comparison(Result, frozen=True, kw_only=True):
         """The table, the warnings and the methods paragraph."""
         return f"{super().to_markdown()}\n{self.methods}\n"
 
-    def assert_improved(self, metric: str | None = None, *, by: float = 0.0) -> None:
-        """Pass when the outcome (default: the headline) is better by at least `by` percent, corrected.
+    def assert_improved(self, metric: str | None = None, *, by: float = 0.0, by_difference: float = 0.0) -> None:
+        """Pass when the outcome (default: the headline) is better, corrected.
 
-        Raises `AssertionError` with the summary where it is not, `ResearchError` for an unknown outcome.
+        `by`: by at least so many percent (points of a rate); `by_difference`: by at least so much in the outcome's own
+        unit, also where a baseline that is not above 0 has no percent. Raises `AssertionError` with the summary where it is not, `ResearchError` for an unknown outcome.
         """
         name = metric or self.headline
         effect = self.effects.get(name)
         if effect is None:
             raise ResearchError(f"{name!r} was not compared. Compared: {', '.join(self.effects)}.")
         verdict = "invalid" if self.verdict == "invalid" else effect.verdict
-        low = effect.improvement_ci.low if effect.improvement_ci else None
-        is_enough = by <= 0 or (low is not None and low >= by)
-        if verdict != "better" or not is_enough:
-            wanted = f" by at least {by:g} %" if by > 0 else ""
-            raise AssertionError(f"{name} is not shown to have improved{wanted}: {verdict}.\n{self.summary()}")
+        wanted = [
+            f" by at least {least:g}{unit}{_no_interval(ci, self.reasons.get(why, ''))}"
+            for least, unit, ci, why in (
+                (by, " %", effect.improvement_ci, f"effects.{name}.improvement_pct"),
+                (by_difference, "" if effect.unit == "1" else f" {effect.unit}", effect.gain_ci, ""),
+            )
+            if least > 0 and (ci is None or ci.low is None or ci.low < least)
+        ]
+        if verdict != "better" or wanted:
+            raise AssertionError(
+                f"{name} is not shown to have improved{' and'.join(wanted)}: {verdict}.\n{self.summary()}"
+            )
 
     def effect(self, name: str) -> Effect:
         """The effect on one outcome; raises `NotEnoughData` where it was not compared."""
@@ -203,14 +225,11 @@ def sentence(effect: Effect, correction: str) -> str:
     baseline, candidate = number(effect.main.baseline), number(effect.main.candidate)
     unit = "" if effect.unit == "1" else f" {effect.unit}"
     text = f"{effect.outcome}: {effect.estimand} {baseline} -> {candidate}{unit}"
-    if effect.improvement_pct:
-        points = "points" if effect.estimand == "rate" else "%"
-        text += f", {abs(effect.improvement_pct):.3g} {points} {'better' if effect.improvement_pct > 0 else 'worse'}"
-    if effect.improvement_ci is not None and effect.improvement_pct:
-        ci = effect.improvement_ci
+    better, in_unit, ci = improvement(effect)
+    if better:
+        text += f", {abs(better):.3g}{in_unit} {'better' if better > 0 else 'worse'}"
         # "5 % worse [2 to 8]": the interval reads in the same direction as the number.
-        ends = (ci.low, ci.high) if effect.improvement_pct > 0 else (_minus(ci.high), _minus(ci.low))
-        text += f" [{Interval(low=ends[0], high=ends[1], level=ci.level, method=ci.method)}]"
+        text += "" if ci is None else f" [{ci if better > 0 else ci.turned()}]"
     p = effect.test.p_adjusted if effect.test.p_adjusted is not None else effect.test.p_value
     if p is not None:
         text += f", p = {p:.2g}" if p >= 1e-4 else ", p < 0.0001"
@@ -220,8 +239,23 @@ def sentence(effect: Effect, correction: str) -> str:
     return f"{text}, n = {effect.n[0]:,} / {effect.n[1]:,}: {effect.verdict}"
 
 
-def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
+def improvement(effect: Effect) -> tuple[float | None, str, Interval | None]:
+    """How much better, its unit, its interval: in percent, or in the outcome's own unit where there is none."""
+    if effect.improvement_pct is not None:
+        return effect.improvement_pct, " points" if effect.estimand == "rate" else " %", effect.improvement_ci
+    return effect.gain, "" if effect.unit == "1" else f" {effect.unit}", effect.gain_ci
+
+
+def _improvement(name: str, effect: Effect) -> Row:
+    better, unit, ci = improvement(effect)
+    return _line(f"{name}: improvement,{unit or ' own unit'}", better, ci)
+
+
+def _no_interval(ci: Interval | None, why: str) -> str:
+    """What keeps a gate from being judged."""
+    if ci is not None:
+        return ""
+    return f" (no change in percent: {why})" if why else " (it has no interval)"
 
 
 def _line(field: str, value: float | None = None, ci: Interval | None = None, text: str | None = None) -> Row:

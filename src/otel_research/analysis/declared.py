@@ -25,6 +25,12 @@ def primary(a: Arm, b: Arm, names: list[str]) -> list[str]:
     return [name for name in declared if name in names] or names
 
 
+def family(a: Arm, b: Arm, name: str) -> int:
+    """How many declared outcomes share alpha with this one; 1 for one that none declared."""
+    outcomes = {named(each) for record in records(a, b) for each in record.primary}
+    return len(outcomes) if name in outcomes else 1
+
+
 def sample_size(a: Arm, b: Arm) -> int | None:
     """The declared n per arm, the largest one where arms or amendments differ."""
     first = [record.sample_size for record in records(a, b) if record.sample_size]

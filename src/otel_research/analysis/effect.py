@@ -72,6 +72,10 @@ def numeric(plan: Plan, baseline: Sample, candidate: Sample) -> tuple[Effect, Fo
     raw = found.get(f"{path}.test", lambda: t_test(plan, a, b))
     logs = found.get(f"{path}.tests.log", lambda: t_test(plan, a, b, log=True)) if _positive(a, b) else None
     main, pct, ci, own = _main(plan, a, b, raw, logs, found, path)
+    if pct is None and f"{path}.main.percent" in found.reasons:
+        found.reasons |= dict.fromkeys(
+            (f"{path}.improvement_pct", f"{path}.mde_pct"), found.reasons[f"{path}.main.percent"]
+        )
     effect = Effect(
         outcome=plan.outcome,
         estimand=_NAMES.get(plan.estimand, plan.estimand),
@@ -88,8 +92,8 @@ def numeric(plan: Plan, baseline: Sample, candidate: Sample) -> tuple[Effect, Fo
         tests=beside(plan, a, b, raw, logs, found),
         quantiles=tails.quantile_changes(plan, a, b, found, path) if plan.unit == "ms" else {},
         effect_size=effect_size(plan, a, b, found, path),
-        mde_pct=_mde(plan, a, raw, logs if is_log else None),
-        margin=None if plan.margin is None else margins.margin(plan, a),
+        mde_pct=None if pct is None else _mde(plan, a, raw, logs if is_log else None),
+        margin=None if plan.margin is None else found.get(f"{path}.margin", lambda: margins.margin(plan, a)),
         equivalence=found.get(f"{path}.equivalence", lambda: margins.equivalence(plan, a, raw, logs)),
         verdict="inconclusive",
     )
@@ -193,7 +197,7 @@ def _geomean(
     percent = 100 * (cand / base - 1)
     ci = None
     if logs is not None and logs.interval is not None:
-        kept = held(plan, logs, a, b) or logs.interval
+        kept = held(plan, logs.estimate, logs.se, a, b) or logs.interval
         ci = Interval(
             low=None if kept.low is None else 100 * math.expm1(kept.low),
             high=None if kept.high is None else 100 * math.expm1(kept.high),
@@ -214,7 +218,7 @@ def _mde(plan: Plan, a: Sample, raw: Outcome | None, logs: Outcome | None) -> fl
     base = a.mean()
     if raw is None or raw.se is None or not base or plan.estimand != "mean":
         return None
-    return 100 * power.detectable_effect(raw.se, plan.alpha) / abs(base)
+    return 100 * power.detectable_effect(raw.se, plan.alpha) / base
 
 
 def _independent(sample: Sample) -> Floats:

@@ -19,8 +19,8 @@ from otel_research.analysis import arms as sides
 from otel_research.analysis import declared, fingerprint
 from otel_research.analysis.arms import Arm, Sample
 from otel_research.analysis.effect import aligned, design_of
-from otel_research.analysis.means import average, t_test
-from otel_research.analysis.plan import Plan
+from otel_research.analysis.means import average, no_percent, t_test
+from otel_research.analysis.plan import Plan, scaled
 from otel_research.analysis.result import Interval, Result
 from otel_research.analysis.stats import sequential
 from otel_research.analysis.stats.outcome import Outcome
@@ -48,10 +48,15 @@ class Interim(Result, frozen=True, kw_only=True):
     """Share of the declared n per arm that is in; None without a declared n."""
     declared_n: int | None = None
     """What that share is of; None without a declared n, or where it has been reached."""
-    improvement_pct: float
-    """Percent (times: of the geometric mean), positive is better; percentage points for rates."""
-    improvement_ci: Interval
+    improvement_pct: float | None
+    """Percent (times: of the geometric mean), positive is better; percentage points for rates; None under a baseline
+    that is not above 0."""
+    improvement_ci: Interval | None
     """Holds at this look and all others together."""
+    gain: float | None
+    """How far the mean is better, in the outcome's own unit; None for a geometric mean."""
+    gain_ci: Interval | None
+    """Holds like `improvement_ci`."""
     z: float
     boundary: float | None
     """|z| at or above which this look may stop the run."""
@@ -80,20 +85,25 @@ def interim(
     unit: Unit | None = None,
     where: Where | None = None,
     tuning: float = TUNING,
+    correction: str = "bonferroni",
 ) -> Interim:
     """One look at one outcome (default: the first declared one, else latency).
 
-    `spending` is "obrien-fleming", "pocock" or "power:RHO". Earlier looks are read from both
-    sides' annotations. Raises `NotEnoughData` where nothing can be said yet.
+    `spending` is "obrien-fleming", "pocock" or "power:RHO". Several declared `primary` outcomes share alpha, so that any
+    of them may be looked at (`correction="none"`: each has all of it). Earlier looks are read from both sides' annotations. Raises `NotEnoughData` where nothing can be said yet.
     """
     if not 0 < alpha < 0.5:
         raise ConfigurationError(f"alpha={alpha} is not between 0 and 0.5. Use 0.05.")
+    if correction not in ("bonferroni", "none"):
+        raise ConfigurationError(f'correction={correction!r}; use "bonferroni" or "none".')
     a, b = _arms(baseline, candidate, unit, where, metric)
     names, reasons = sides.outcomes([a, b], None if metric is None else (metric,))
     if not names:
         raise NotEnoughData(f"{metric or 'no outcome'} is not in both arms yet. {reasons or ''}".strip())
     name = declared.primary(a, b, names)[0] if metric is None else names[0]
     first, second = sides.samples([a, b], name)
+    family = 1 if correction == "none" else declared.family(a, b, name)
+    alpha /= family
     plan = Plan(
         outcome=name,
         estimand="geomean" if declared.is_time(name) and _positive(first, second) else "mean",
@@ -102,6 +112,7 @@ def interim(
         design=design_of(first, second, paired),
         alpha=alpha,
         seed=0,
+        family=family,
     )
     x, y = aligned(first, second, plan.design)
     outcome = t_test(plan, x, y, log=plan.estimand == "geomean")
@@ -124,19 +135,18 @@ def _spending(
     bounds = sequential.spending_boundary(fractions, plan.alpha, spending)
     boundary = bounds.z[-1]
     z = _z(outcome)
-    level = 1 - plan.alpha
     method = f"repeated interval, {bounds.method}"
-    interval = _scaled(plan, pair, outcome, boundary * (outcome.se or 0.0), level, method)
-    common = _common(plan, a, b, pair, outcome, z, len(fractions), abs(z) >= boundary, interval)
+    shown, reasons = _shown(plan, pair, outcome, boundary * (outcome.se or 0.0), method)
     return Interim(
-        **common,
+        **shown,
+        **_common(plan, a, b, pair, outcome, z, len(fractions), abs(z) >= boundary),
         rule="alpha spending",
         fraction=fraction,
         boundary=boundary,
         nominal_alpha=bounds.nominal[-1],
         spent=bounds.spent[-1],
         anytime_p=None,
-        reasons={"anytime_p": "the run has a declared n: alpha is spent instead"},
+        reasons={"anytime_p": "the run has a declared n: alpha is spent instead", **reasons},
     )
 
 
@@ -149,27 +159,26 @@ def _sequence(
     held = sequential.confidence_sequence(outcome.estimate, outcome.se, n, tuning=tuning, alpha=plan.alpha)
     assert held.interval is not None
     half = held.interval.high - outcome.estimate if held.interval.high is not None else 0.0
-    interval = _scaled(plan, pair, outcome, half, 1 - plan.alpha, held.method)
+    shown, reasons = _shown(plan, pair, outcome, half, held.method)
     p = sequential.sequence_p_value(outcome.estimate, outcome.se, n, tuning=tuning, alpha=plan.alpha)
     z = _z(outcome)
     why = "no sample size was declared, or it is reached: the confidence sequence holds at every look"
     return Interim(
-        **_common(plan, a, b, pair, outcome, z, looks + 1, abs(outcome.estimate) > half, interval),
+        **shown,
+        **_common(plan, a, b, pair, outcome, z, looks + 1, abs(outcome.estimate) > half),
         rule="confidence sequence",
         fraction=None,
         boundary=None,
         nominal_alpha=None,
         spent=None,
         anytime_p=p,
-        reasons=dict.fromkeys(("fraction", "boundary", "nominal_alpha", "spent"), why),
+        reasons=dict.fromkeys(("fraction", "boundary", "nominal_alpha", "spent"), why) | reasons,
     )
 
 
 def _common(
-    plan: Plan, a: Arm, b: Arm, pair: tuple[Sample, Sample], outcome: Outcome, z: float, look: int, stop: bool,
-    interval: Interval,
+    plan: Plan, a: Arm, b: Arm, pair: tuple[Sample, Sample], outcome: Outcome, z: float, look: int, stop: bool
 ) -> dict[str, Any]:  # fmt: skip
-    improvement = plan.better * _percent(plan, pair, outcome.estimate or 0.0)
     n = pair[0].n + pair[1].n
     items = n if pair[0].items is None else len({*pair[0].distinct.tolist(), *pair[1].distinct.tolist()})
     return {
@@ -179,18 +188,22 @@ def _common(
         "n_units": n if plan.design == "independent" else items,
         "method": f"{METHOD} ({outcome.method}; polars {pl.__version__})",
         "alpha": plan.alpha,
-        "assumptions": ("increments between looks are independent and close to normal",),
+        "assumptions": _assumptions(plan),
         "data_hash": fingerprint.of_values(pair[0].values, pair[1].values),
         "outcome": plan.outcome,
         "baseline": a.label,
         "candidate": b.label,
         "look": look,
-        "improvement_pct": improvement,
-        "improvement_ci": interval,
         "z": plan.better * z,
         "stop": stop,
-        "verdict": ("better" if improvement > 0 else "worse") if stop else "continue",
+        "verdict": ("better" if plan.better * z > 0 else "worse") if stop else "continue",
     }
+
+
+def _assumptions(plan: Plan) -> tuple[str, ...]:
+    told = ("increments between looks are independent and close to normal",)
+    shared = f"alpha is shared by {plan.family} declared outcomes (Bonferroni)"
+    return told if plan.family == 1 else (*told, shared)
 
 
 def _z(outcome: Outcome) -> float:
@@ -202,24 +215,31 @@ def _z(outcome: Outcome) -> float:
     return outcome.statistic
 
 
-def _scaled(
-    plan: Plan, pair: tuple[Sample, Sample], outcome: Outcome, half: float, level: float, method: str
-) -> Interval:
-    estimate = outcome.estimate or 0.0
-    ends = sorted(plan.better * _percent(plan, pair, estimate + side * half) for side in (-1, 1))
-    return Interval(low=ends[0], high=ends[1], level=level, method=method)
-
-
-def _percent(plan: Plan, pair: tuple[Sample, Sample], change: float) -> float:
-    """A change on the test's scale in percent of the baseline; rates in percentage points."""
+def _shown(
+    plan: Plan, pair: tuple[Sample, Sample], outcome: Outcome, half: float, method: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What was found so far, in percent and in the outcome's own unit, and why one of them is not known."""
+    level, estimate = 1 - plan.alpha, outcome.estimate or 0.0
+    ends = sorted(plan.better * (estimate + side * half) for side in (-1, 1))
+    found = plan.better * estimate, Interval(low=ends[0], high=ends[1], level=level, method=method)
+    none: dict[str, Any] = dict.fromkeys(("improvement_pct", "improvement_ci", "gain", "gain_ci"))
     if plan.estimand == "geomean":
-        return 100 * math.expm1(min(change, 700.0))
-    if plan.outcome == "success_rate":
-        return 100 * change
-    base = average(pair[0], plan, pair[1])
-    if not base:
-        raise NotEnoughData(f"The baseline's mean {plan.outcome} is 0, so there is no change in percent.")
-    return 100 * change / abs(base)
+        why = "the geometric mean changes by a factor: see improvement_pct"
+        low, high = (_ratio(plan, end) for end in ends)
+        ci = Interval(low=low, high=high, level=level, method=method)
+        shown = {"improvement_pct": _ratio(plan, found[0]), "improvement_ci": ci}
+        return none | shown, dict.fromkeys(("gain", "gain_ci"), why)
+    shown = {"gain": found[0], "gain_ci": found[1]}
+    absent = None if plan.outcome == "success_rate" else no_percent(plan, *pair)
+    if absent:
+        return none | shown, dict.fromkeys(("improvement_pct", "improvement_ci"), absent)
+    by = 100 / (1 if plan.outcome == "success_rate" else average(pair[0], plan, pair[1]))
+    return shown | {"improvement_pct": by * found[0], "improvement_ci": scaled(found[1], by)}, {}
+
+
+def _ratio(plan: Plan, gain: float) -> float:
+    """An improvement on the logarithms in percent of the baseline."""
+    return plan.better * 100 * math.expm1(min(plan.better * gain, 700.0))
 
 
 def _arms(baseline: Any, candidate: Any, unit: Unit | None, where: Where | None, metric: str | None) -> tuple[Arm, Arm]:

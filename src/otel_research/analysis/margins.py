@@ -15,7 +15,12 @@ from otel_research.errors import ConfigurationError, NotEnoughData
 def margin(plan: Plan, a: Sample) -> float:
     """The margin in the outcome's own unit; text such as "5%" is of the baseline's mean."""
     if isinstance(plan.margin, str):
-        return _share(plan.margin) * abs(a.mean())
+        if a.mean() <= 0:
+            raise NotEnoughData(
+                f"the margin {plan.margin!r} of {plan.outcome} is a share of a baseline of {a.mean():.4g}, which is not above 0. "
+                "Give it in the outcome's own unit."
+            )
+        return _share(plan.margin) * a.mean()
     assert plan.margin is not None
     return float(plan.margin)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from msgspec.structs import replace
 
 from otel_research.analysis.arms import Floats, Sample, item_means, shared_items
 from otel_research.analysis.comparison import Change
@@ -38,21 +39,52 @@ def average(sample: Sample, plan: Plan, other: Sample) -> float:
     return sample.mean()
 
 
+def no_percent(plan: Plan, a: Sample, b: Sample) -> str | None:
+    """Why a change of means has no percent of this baseline; None where it has.
+
+    A share is of something: of a mean above 0. Where values lie on both sides of 0 the mean has to be shown to be
+    above it (by its interval), else chance turns the share's sign.
+    """
+    base = average(a, plan, b)
+    if base <= 0:
+        return f"the baseline's mean of {plan.outcome}, {base:.4g}, is not above 0: see the difference"
+    if a.values.min() >= 0 or _lowest(plan, a, b, base) > 0:
+        return None
+    return (
+        f"the baseline's {plan.outcome} lies on both sides of 0 and its mean, {base:.4g}, is not shown to be above: "
+        "see the difference"
+    )
+
+
+def _lowest(plan: Plan, a: Sample, b: Sample, base: float) -> float:
+    """The lower limit of the baseline's mean; its own lowest value where it has none."""
+    try:
+        if plan.design == "paired":
+            made = tests.one_sample_t(item_means(a, shared_items(a, b)), confidence=plan.level)
+        else:
+            _, error, df = _arm_mean(a.values, a, is_clustered=plan.design == "clustered")
+            made = tests.t_outcome(base, error, df, plan.level, "two-sided", "t")
+    except NotEnoughData:
+        return float(a.values.min())
+    return float(a.values.min()) if made.interval is None or made.interval.low is None else made.interval.low
+
+
 def mean_change(plan: Plan, a: Sample, b: Sample, raw: Outcome | None, found: Found, path: str) -> Change:
     """Means of both arms, their difference with its interval, and the relative change (delta method)."""
     base, cand = average(a, plan, b), average(b, plan, a)
-    relative = found.get(f"{path}.percent", lambda: _relative(plan, a, b))
+    why = no_percent(plan, a, b)
+    relative = None if why else found.get(f"{path}.percent", lambda: _relative(plan, a, b))
     ci = {}
     if raw is not None and raw.interval is not None:
-        ci["difference"] = held(plan, raw, a, b) or raw.interval
+        ci["difference"] = held(plan, raw.estimate, raw.se, a, b) or raw.interval
     if relative is not None:
-        ci["percent"] = scaled(relative.interval, 100)
-    percent = 100 * (cand - base) / base if base else None
+        ci["percent"] = scaled(held(plan, relative.value, relative.se, a, b) or relative.interval, 100)
+    percent = None if why else 100 * (cand - base) / base
     is_exact = raw is not None and raw.se == 0 and (relative is None or not relative.se)
     if is_exact and percent is not None and raw is not None and raw.interval is not None:
         ci["percent"] = Interval(low=percent, high=percent, level=plan.level, method=raw.interval.method)
-    if percent is None:
-        found.reasons[f"{path}.percent"] = "the baseline is 0"
+    if why:
+        found.reasons[f"{path}.percent"] = why
     return Change(baseline=base, candidate=cand, difference=cand - base, percent=percent, ci=ci)
 
 
@@ -111,11 +143,15 @@ def _weighted_welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample) -> O
     return tests.t_outcome(one[0] - two[0], math.sqrt(first + second), df, plan.level, "two-sided", method)
 
 
-def held(plan: Plan, outcome: Outcome, a: Sample, b: Sample) -> Interval | None:
-    """Before the declared n: an interval that holds at every look (asymptotic confidence sequence)."""
-    if plan.tuning is None or not outcome.se or outcome.estimate is None:
+def held(plan: Plan, estimate: float | None, se: float | None, a: Sample, b: Sample) -> Interval | None:
+    """Before the declared n: an interval that holds at every look, and for every outcome of the family at once.
+
+    An asymptotic confidence sequence; Bonferroni over the family. None where the n is reached or nothing varies.
+    """
+    if plan.tuning is None or not se or estimate is None:
         return None
-    n = a.n + b.n
-    return sequential.confidence_sequence(
-        outcome.estimate, outcome.se, n, tuning=plan.tuning, alpha=plan.alpha
-    ).interval
+    alpha = plan.alpha / plan.family
+    made = sequential.confidence_sequence(estimate, se, a.n + b.n, tuning=plan.tuning, alpha=alpha).interval
+    if made is None or plan.family == 1:
+        return made
+    return replace(made, method=f"{made.method}, Bonferroni over {plan.family}")

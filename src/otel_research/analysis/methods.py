@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_research.analysis.comparison import Comparison, Effect
+from otel_research.analysis.comparison import Comparison, Effect, improvement
 from otel_research.analysis.stats.outcome import library
 
 _DESIGNS = {
@@ -69,11 +69,12 @@ def _rest(found: Comparison) -> bool:
 
 
 def _result(head: Effect, alpha: float) -> str:
-    change, ci, p = head.improvement_pct, head.improvement_ci, head.test.p_adjusted
+    change, unit, ci = improvement(head)
+    p = head.test.p_adjusted
     if change is None:
         return f"The change of {head.outcome} could not be computed."
-    unit = "percentage points" if head.estimand == "rate" else "%"
-    text = f"{head.outcome.capitalize()} was {abs(change):.3g} {unit} {'better' if change >= 0 else 'worse'}"
+    unit = " percentage points" if head.estimand == "rate" else unit
+    text = f"{head.outcome.capitalize()} was {abs(change):.3g}{unit} {'better' if change >= 0 else 'worse'}"
     if ci is not None:
         text += f" ({100 * ci.level:g} % interval {ci})"
     if p is None:

@@ -28,6 +28,8 @@ class Plan:
     margin: float | str | None = None
     tuning: float | None = None
     """Declared n of both arms, where it is not reached yet: p is withheld, intervals hold at every look."""
+    family: int = 1
+    """Outcomes and candidates that are judged together: there is no p to correct before the declared n, so intervals are."""
 
     @property
     def level(self) -> float:
@@ -67,15 +69,7 @@ class Found:
 
 def turned(interval: Interval | None, sign: int) -> Interval | None:
     """The interval of the improvement from that of the change."""
-    if interval is None or sign > 0:
-        return interval
-    low, high = interval.high, interval.low
-    return Interval(
-        low=None if low is None else -low,
-        high=None if high is None else -high,
-        level=interval.level,
-        method=interval.method,
-    )
+    return interval if interval is None or sign > 0 else interval.turned()
 
 
 def scaled(interval: Interval, by: float) -> Interval:

@@ -9,7 +9,7 @@ import numpy as np
 from otel_research.analysis.arms import Sample, item_means, shared_items
 from otel_research.analysis.comparison import Change, Effect, EffectSize, Test
 from otel_research.analysis.effect import aligned
-from otel_research.analysis.means import average, t_test
+from otel_research.analysis.means import average, held, t_test
 from otel_research.analysis.plan import Found, Plan, scaled, turned
 from otel_research.analysis.result import Interval
 from otel_research.analysis.stats import effects, power, proportions
@@ -32,7 +32,9 @@ def rate(plan: Plan, baseline: Sample, candidate: Sample) -> tuple[Effect, Found
     found, path = Found(), f"effects.{plan.outcome}"
     base, cand = average(a, plan, b), average(b, plan, a)
     estimate, test = _difference(plan, a, b, found, path)
-    ci = {} if estimate is None or estimate.interval is None else {"difference": estimate.interval}
+    spread = _standard_error(a, b) if estimate is None or not estimate.se else estimate.se
+    own = held(plan, cand - base, spread, a, b) or (None if estimate is None else estimate.interval)
+    ci = {} if own is None else {"difference": own}
     change = Change(
         baseline=base,
         candidate=cand,
@@ -42,7 +44,6 @@ def rate(plan: Plan, baseline: Sample, candidate: Sample) -> tuple[Effect, Found
     )
     if change.percent is None:
         found.reasons[f"{path}.mean.percent"] = "the baseline rate is 0"
-    spread = _standard_error(a, b) if estimate is None or not estimate.se else estimate.se
     effect = Effect(
         outcome=plan.outcome,
         estimand="rate",

@@ -34,6 +34,15 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     level: float
     method: str
 
+    def turned(self) -> Interval:
+        """The interval of the same change counted the other way."""
+        return Interval(
+            low=None if self.high is None else -self.high,
+            high=None if self.low is None else -self.low,
+            level=self.level,
+            method=self.method,
+        )
+
     def __str__(self) -> str:
         return f"{number(self.low) if self.low is not None else '-∞'} to {number(self.high) if self.high is not None else '∞'}"
 

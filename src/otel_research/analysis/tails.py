@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from otel_research.analysis import quantiles
 from otel_research.analysis.arms import Floats, Sample
@@ -31,9 +32,17 @@ def quantile_changes(plan: Plan, a: Sample, b: Sample, found: Found, path: str) 
             found.reasons[f"{path}.quantiles.{name}.ci"] = "withheld until the declared n is reached"
         else:
             ci = _quantile_ci(plan, a, b, p, plan.seed + index, found)
-        percent = 100 * (cand - base) / base if base else None
+        percent = _percent(base, cand, found, f"{path}.quantiles.{name}")
         changes[name] = Change(baseline=base, candidate=cand, difference=cand - base, percent=percent, ci=ci)
     return changes
+
+
+def _percent(base: float, cand: float, found: Found, path: str) -> float | None:
+    """The change of a quantile in percent of the baseline's, where that is above 0."""
+    if base > 0:
+        return 100 * (cand / base - 1)
+    found.reasons[f"{path}.percent"] = f"the baseline's quantile, {base:.4g}, is not above 0: see the difference"
+    return None
 
 
 def point(sample: Sample, p: float) -> float | None:
@@ -95,10 +104,10 @@ def quantile(
     """A quantile as the estimand: both arms, change in percent, its bootstrap interval and test."""
     base, cand = point(a, p), point(b, p)
     name = "percentile bootstrap"
-    if base is None or cand is None or not base:
+    if base is None or cand is None:
         found.reasons[f"{path}.main"] = "timeouts reach this quantile, so its value is not known"
         return Change(baseline=base, candidate=cand), None, None, Test(name=name, method=name)
-    percent = 100 * (cand / base - 1)
+    percent = _percent(base, cand, found, f"{path}.main")
     change = Change(baseline=base, candidate=cand, difference=cand - base, percent=percent)
     why = _too_few(a, b, p)
     if why is None and plan.tuning is not None:
@@ -111,15 +120,20 @@ def quantile(
     x, y = joint_draws(a, b, p, plan.seed, is_clustered=plan.design != "independent")
     found.n_resamples = int(x.size)
     ci = None
-    if (x > 0).all():
-        low, high = resampling.interval(100 * (y / x - 1), plan.alpha)
-        ci = Interval(low=low, high=high, level=plan.level, method=name)
+    if (x > 0).all() and percent is not None:
+        ci = _interval(100 * (y / x - 1), plan)
     else:
-        found.reasons[f"{path}.improvement_ci"] = "the baseline's quantile is 0 in some resamples: no change in percent"
+        found.reasons[f"{path}.improvement_ci"] = "the baseline's quantile is not above 0 in all resamples"
+    change = replace(change, ci={"difference": _interval(y - x, plan)})
     # Twice the smaller tail of the draws around "no difference", with the +1 that keeps p above 0.
     tail = min(int((y <= x).sum()), int((y >= x).sum()))
     p_value = min(1.0, 2 * (tail + 1) / (x.size + 1))
     return change, percent, ci, Test(name=name, method=f"{name}, {x.size} resamples", p_value=p_value)
+
+
+def _interval(draws: Floats, plan: Plan) -> Interval:
+    low, high = resampling.interval(draws, plan.alpha)
+    return Interval(low=low, high=high, level=plan.level, method="percentile bootstrap")
 
 
 def _quantile_ci(plan: Plan, a: Sample, b: Sample, p: float, seed: int, found: Found) -> dict[str, Interval]:

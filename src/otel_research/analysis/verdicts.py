@@ -15,7 +15,7 @@ def of(effect: Effect) -> Verdict:
     """
     if effect.equivalence is not None and effect.equivalence.significant:
         return "equivalent"
-    ci, change = effect.improvement_ci, effect.improvement_pct
+    change, ci = effect.gain, effect.improvement_ci or effect.gain_ci
     if change is None:
         return "inconclusive"
     if effect.test.significant is None:
@@ -56,17 +56,9 @@ def disagreement(effect: Effect, alpha: float) -> list[Warn]:
     return [Warn(code="tests_disagree", severity="info", text=text)]
 
 
-def gain(effect: Effect) -> float | None:
-    """How far the estimand improved on the baseline's, in its own unit: a baseline of 0 has no percent."""
-    low, high = effect.main.baseline, effect.main.candidate
-    if low is None or high is None:
-        return None
-    return high - low if effect.direction == "higher" else low - high
-
-
 def rank(effect: Effect) -> tuple[bool, float]:
     """Sorts candidates: the best first, an unknown change last."""
-    change = gain(effect)
+    change = effect.gain
     return (True, 0.0) if change is None else (False, -change)
 
 

@@ -60,12 +60,13 @@ class StopRule:
             self.why = str(error)
             return None
         self.last = found
-        low, high = found.improvement_ci.low, found.improvement_ci.high
+        # Under a baseline that is not above 0 there is no percentage: the difference is told.
+        ci = found.improvement_ci or found.gain_ci
         return {
             name: getattr(found, name)
-            for name in ("outcome", "baseline", "candidate", "rule", "look", "n", "fraction", "improvement_pct", "stop",
-                         "verdict")
-        } | {"low": low, "high": high}  # fmt: skip
+            for name in ("outcome", "baseline", "candidate", "rule", "look", "n", "fraction", "improvement_pct", "gain",
+                         "stop", "verdict")
+        } | {"low": ci and ci.low, "high": ci and ci.high}  # fmt: skip
 
     def _interim(self) -> Interim:
         from otel_research.numbers import interim

@@ -78,7 +78,8 @@ def effect_lines(name: str, effect: Mapping[str, Any], reasons: Mapping[str, str
     test = _p(name, effect["test"], reasons, notes)
     size = _size(effect["effect_size"])
     n = f"n {' / '.join(amount(one) for one in effect['n'])}"
-    improvement = improvement_of(effect)
+    # Where there is no percent the change itself says how far.
+    improvement = "" if effect["improvement_pct"] is None else improvement_of(effect)
     if main["baseline"] == mean["baseline"] and main["candidate"] == mean["candidate"]:
         yield _joined(f"{effect['estimand']} {_change(main, unit)}", improvement, test, size, n)
         return
@@ -100,18 +101,25 @@ def _change(change: Mapping[str, Any], unit: str) -> str:
 
 
 def improvement_of(effect: Mapping[str, Any]) -> str:
-    """How much better or worse, with its interval; "" where it could not be computed."""
-    value = effect["improvement_pct"]
+    """How much better or worse, with its interval: in percent, else in the own unit; "" where it could not be computed."""
+    value, unit, ci, sign = effect["improvement_pct"], unit_of(effect), effect["improvement_ci"], 1
+    if value is None:
+        sign = 1 if effect["direction"] == "higher" else -1
+        value, ci = effect["main"]["difference"], effect["main"]["ci"].get("difference")
+        unit = "" if effect["unit"] == "1" else effect["unit"]
     if value is None:
         return ""
-    # A rate changes by percentage points; "percent of a percentage" misleads.
-    unit = "points" if effect["unit"] == "1" else "%"
+    unit = unit and f" {unit}"
     if not value:
-        return f"no change ({unit})" + interval(effect["improvement_ci"])
+        return f"no change{unit and f' ({unit.strip()})'}" + interval(ci)
     # The interval counts in the direction that the word names: "12 % worse [8, 16]".
-    sign = 1 if value > 0 else -1
-    bounds = interval(effect["improvement_ci"], sign)
-    return f"{abs(value):.3g} {unit} {'better' if value > 0 else 'worse'}{bounds}"
+    word = "better" if sign * value > 0 else "worse"
+    return f"{abs(value):.3g}{unit} {word}{interval(ci, 1 if value > 0 else -1)}"
+
+
+def unit_of(effect: Mapping[str, Any]) -> str:
+    """Of `improvement_pct`: a rate changes by percentage points; "percent of a percentage" misleads."""
+    return "points" if effect["estimand"] == "rate" else "%"
 
 
 def _size(found: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from otel_research.report.canvas import (
     x_axis,
     y_axis,
 )
-from otel_research.report.comparison import place_of
+from otel_research.report.comparison import place_of, unit_of
 from otel_research.report.metrics import Blocks, plural
 from otel_research.report.values import amount, interval, usd
 
@@ -132,7 +132,7 @@ def effects(comparison: Mapping[str, Any]) -> Figure:
     found = sorted(comparison["effects"].items(), key=lambda pair: place_of(pair[0], comparison["headline"]))
     rows = [(name, e) for name, e in found if e["improvement_pct"] is not None]
     if not rows:
-        return nothing(title, "no outcome has an effect that could be computed")
+        return nothing(title, "no outcome has a change in percent that could be computed")
     ends = [b for _, e in rows for b in (e["improvement_pct"], *_ends(e)) if b is not None]
     x = scale_of([0.0, *ends], _NAMES, _RIGHT - 190)
     bottom = 16.0 + 26 * len(rows)
@@ -143,7 +143,10 @@ def effects(comparison: Mapping[str, Any]) -> Figure:
     missing = [name for name, e in found if e["improvement_pct"] is None]
     caption = f"Improvement of {comparison['candidate']} over {comparison['baseline']}, interval of its own estimand."
     return Figure(
-        title, caption + (f" Not computable: {', '.join(missing)}." if missing else ""), "".join(parts), bottom + 44
+        title,
+        caption + (f" No change in percent: {', '.join(missing)}." if missing else ""),
+        "".join(parts),
+        bottom + 44,
     )
 
 
@@ -162,7 +165,7 @@ def _effect(x: Scale, middle: float, name: str, effect: Mapping[str, Any]) -> st
         parts.append(line(left, middle, right, middle, ink))
         parts += [line(x(end), middle - 4, x(end), middle + 4, ink) for end in (low, high) if end is not None]
     parts.append(f'<rect x="{x(value) - 5:.1f}" y="{middle - 5:.1f}" width="10" height="10" style="fill:var(--ink)"/>')
-    unit = "points" if effect["unit"] == "1" else "%"
+    unit = unit_of(effect)
     shown = f"{value:+.3g} {unit}{interval(effect['improvement_ci'])}"
     return "".join([*parts, text(_RIGHT, middle + 4, shown, anchor="end", room=34)])
 

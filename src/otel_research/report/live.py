@@ -184,10 +184,11 @@ class View:
 
 def _look(told: Mapping[str, Any]) -> str:
     """A look in one line: what was found so far, and whether it is enough."""
-    unit = "points" if told["outcome"] == "success_rate" else "%"
+    unit = " points" if told["outcome"] == "success_rate" else " %"
+    value, unit = (told["gain"], "") if told["improvement_pct"] is None else (told["improvement_pct"], unit)
     share = "" if told["fraction"] is None else f" of the declared n: {100 * told['fraction']:.0f} %"
     sides = f"{_plain(told['candidate'])} against {_plain(told['baseline'])}"
-    found = f"{told['improvement_pct']:+.3g} {unit} [{amount(told['low'])}, {amount(told['high'])}]"
+    found = f"{value:+.3g}{unit} [{amount(told['low'])}, {amount(told['high'])}]"
     return f"{told['verdict']}: {told['outcome']} {found}, {sides}, n {told['n']:,}{share}"
 
 

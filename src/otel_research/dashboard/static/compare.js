@@ -61,7 +61,7 @@ function one(found, base, candidate) {
   const picture = card("Effects", { wide: true, sub: "improvement over the baseline, 95 % interval; right of the line is better" });
   fill(picture.body, plot);
   const rows = effects.map((effect) => ({ label: effect.outcome, estimate: effect.improvement_pct, low: effect.improvement_ci ? effect.improvement_ci.low : undefined, high: effect.improvement_ci ? effect.improvement_ci.high : undefined, kind: effect.verdict,
-    text: effect.improvement_pct === null ? "not known" : `${signed(effect.improvement_pct)} ${effect.estimand === "rate" ? "points" : "%"}${effect.improvement_ci ? ` [${bound(effect.improvement_ci.low, "-∞")}, ${bound(effect.improvement_ci.high, "∞")}]` : ""}` }));
+    text: effect.improvement_pct === null ? ownUnit(effect) : `${signed(effect.improvement_pct)} ${effect.estimand === "rate" ? "points" : "%"}${effect.improvement_ci ? ` [${bound(effect.improvement_ci.low, "-∞")}, ${bound(effect.improvement_ci.high, "∞")}]` : ""}` }));
   queueMicrotask(() => drawn(plot, forest(rows, { unit: "% (rates: points)", label: "Effects with their intervals" })));
   const numbers = card("Numbers and tests", { wide: true, sub: "baseline → candidate" });
   fill(numbers.body, table(["outcome", "estimand", "#baseline", "#candidate", "#n", "#p", "#p corrected", "test", "#effect size", "verdict"], effects.map((effect) => h("tr", {}, cells(
@@ -80,6 +80,12 @@ function one(found, base, candidate) {
 
 const signed = (value) => `${value > 0 ? "+" : ""}${amount(value)}`;
 const bound = (value, open) => (value === null ? open : amount(value));
+// Of a baseline that is not above 0 there is no percentage: the difference says how far.
+function ownUnit(effect) {
+  const { difference, ci } = effect.main;
+  if (difference === null) return "not known";
+  return `difference ${signed(difference)}${unit(effect)}${ci.difference ? ` [${bound(ci.difference.low, "-∞")}, ${bound(ci.difference.high, "∞")}]` : ""}`;
+}
 const unit = (effect) => (effect.unit === "1" ? "" : ` ${effect.unit}`);
 const probability = (p) => (p === null || p === undefined ? "–" : p < 1e-4 ? "< 0.0001" : amount(Number(p.toPrecision(2))));
 function withheld(found, effects) {
