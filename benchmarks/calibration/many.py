@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import polars as pl
 
 from calibration.data import arms, decides, heavy, rows
 from calibration.judged import ALPHA, CONSERVATIVE, COVERAGE_LOW, REPORTED, SIZE, Cell, Family, Rng
@@ -93,6 +94,27 @@ def guarded(looks: int, declared: int | None, *, spending: bool) -> Callable[[Rn
     return hit
 
 
+def four_peeked(rng: Rng) -> bool:
+    """Four declared scores without an effect, 9 looks by `compare` before the declared n: does any claim something?"""
+    n = 200
+    arm = np.where(rng.permutation(n) % 2, "candidate", "baseline")
+    trials = rows(rng, heavy(rng, n), arm, None).collect().filter(pl.col("role") == "trial")
+    scores = tuple(f"score_{at}" for at in range(4))
+    told = [
+        trials.with_columns(role=pl.lit("score"), score_name=pl.lit(name), score_value=pl.Series(rng.normal(10, 1, n)),
+                            span_id=pl.col("span_id") + name)
+        for name in scores
+    ]  # fmt: skip
+    everything = pl.concat([trials, *told], how="diagonal")
+    record = ExperimentRecord(id="aa", name="peeked", sample_size=n // 2 + 1, primary=scores)
+    for at in np.linspace(n / 9, n, 9):
+        so_far = everything.filter(pl.col("start_ns") < int(at) * 10**9).lazy()
+        found = compare(*arms(Subject(so_far, record)), metrics=scores)
+        if any(decides(effect.verdict) for effect in found.effects.values()):
+            return True
+    return False
+
+
 def _as_z(found: tests.Outcome) -> float:
     """The t test's p-value as a normal deviate: what a boundary in z is compared with."""
     from scipy.special import ndtri
@@ -117,5 +139,7 @@ CELLS: tuple[Cell | Family, ...] = (
     Cell("peeking", "10 looks, no n declared", "interim()", guarded(10, None, spending=True), CONSERVATIVE, 150),
     Cell("peeking", "9 looks before the declared n", "compare(): better or worse", guarded(9, 101, spending=False),
          CONSERVATIVE, 120),
+    Cell("peeking", "9 looks before the declared n, 4 primary scores", "compare(): any is better or worse",
+         four_peeked, CONSERVATIVE, 120),
     Cell("peeking", "20 looks", "p < .05 at any look (the mistake)", peeks(20, "naive"), REPORTED, 1000),
 )  # fmt: skip

@@ -206,16 +206,16 @@ def _finds(make: Callable[[Rng], pl.LazyFrame], code: str) -> Callable[[Rng], bo
     return lambda rng: code in clean.findings(Subject(make(rng)))
 
 
-def _lost(rng: Rng) -> set[str]:
-    return clean.findings(Subject(shared_items(rng), ledger={"lost": {"full": 1}}))
-
-
 def _fails(make: Callable[[Rng], pl.LazyFrame], check: str) -> Callable[[Rng], bool]:
     return lambda rng: check in clean.failed(Subject(make(rng)))
 
 
 CELLS: tuple[Cell | Family, ...] = (
     *(Cell("wrong designs", what, f"validate(): {code}", _finds(make, code), CAUGHT, 60) for what, code, make in FAULTS),
-    Cell("wrong designs", "capture lost a span", "validate(): lost", lambda rng: "lost" in _lost(rng), CAUGHT, 60),
+    Cell("wrong designs", "capture lost a span", "validate(): lost", lambda rng: "lost" in clean.findings(clean.recorded(shared_items(rng), lost=1)), CAUGHT, 60),
     *(Cell("wrong designs", what, f"compare(): {check}", _fails(make, check), CAUGHT, 40) for what, check, make in SPOILT),
+    Cell("wrong designs", "capture lost a span", "compare(): lost",
+         lambda rng: "lost" in clean.failed(clean.recorded(shared_items(rng), lost=1)), CAUGHT, 40),
+    Cell("wrong designs", "one trial of the declared n is missing", "compare(): declared_n",
+         lambda rng: "declared_n" in clean.failed(clean.recorded(shared_items(rng), short=1)), CAUGHT, 40),
 )  # fmt: skip
