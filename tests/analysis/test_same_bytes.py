@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 from frames import Rows
 
+from otel_research.analysis import engine
 from otel_research.analysis.anova import anova
 from otel_research.analysis.compare import compare
 from otel_research.analysis.interim import interim
-from otel_research.analysis.metrics import calculate_metrics
+from otel_research.analysis.metrics import calculate_metrics, metrics_by
 from otel_research.analysis.power import power
 from otel_research.analysis.quality import validate
 from otel_research.analysis.result import ROW_SCHEMA, Result
@@ -108,3 +109,19 @@ def _odd(node: Any) -> list[Any]:
     if isinstance(node, (list, tuple)):
         return [odd for part in node for odd in _odd(part)]
     return [node] if isinstance(node, float) and not math.isfinite(node) else []
+
+
+def test_groups_taken_apart_have_the_bytes_of_groups_summed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large groups are summed one by one; a missing key, an unknown time and a timeout are in neither way something else."""
+    rng = np.random.default_rng(6)
+    rows = Rows()
+    for at in range(300):
+        length = None if at % 50 == 0 else float(rng.lognormal(5, 1))
+        failed = {"status": "error", "error_type": "Timeout", "error_kind": "timeout"} if at % 40 == 1 else {}
+        rows.call(length, condition=("a", "b", None)[at % 3], item_id=f"q{at % 7}", request_model=f"m{at % 2}",
+                  usd=0.001 * at, input_tokens=at, output_tokens=2, **failed)  # fmt: skip
+    together = metrics_by(rows.subject(), "condition", ci=False)
+    monkeypatch.setattr(engine, "LARGE", 1)
+    taken_apart = metrics_by(rows.subject(), "condition", ci=False)
+    assert [found.to_json() for found in taken_apart.values()] == [found.to_json() for found in together.values()]
+    assert set(taken_apart) == {"a", "b", None}

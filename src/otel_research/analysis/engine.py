@@ -9,24 +9,48 @@ outside, with Polars.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
 Key = tuple[Any, ...]
-Frame = pl.DataFrame | nw.LazyFrame[Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows in memory that lie in few large groups: taken apart once, and then summed whole."""
+
+    keys: tuple[str, ...]
+    frames: Mapping[Key, pl.DataFrame]
+
+
+Frame = pl.DataFrame | Parts | nw.LazyFrame[Any]
 """Rows in memory, or of another engine."""
 QUANTILES: dict[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 PLACES = QUANTILES | {"q1": 0.25, "q3": 0.75}
 
 
+LARGE = 20_000
+"""Rows a group on average from which groups are taken apart: below, a query each costs more than grouping does."""
 _MOST_BRANCHES = 200
 """Groups up to which each group's centre is written into the expression."""
 
 
+def apart(table: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame | Parts:
+    """The rows by group where groups are large; else as they are."""
+    if not keys or table.height < LARGE or table.select(*keys).n_unique() * LARGE > table.height:
+        return table
+    return Parts(tuple(keys), table.partition_by(*keys, as_dict=True, include_key=False))
+
+
 def aggregate(table: Frame, keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> dict[Key, dict[str, Any]]:
     """The expressions by group: key -> name -> value. Without keys there is one group, ()."""
+    if isinstance(table, Parts):
+        rest = list(keys)[len(table.keys) :]
+        made = {key: aggregate(frame, rest, spec) for key, frame in table.frames.items()}
+        return {(*key, *inner): raw for key, found in made.items() for inner, raw in found.items()}
     rows = grouped(table, keys, spec).rows(named=True)
     return {tuple(row[key] for key in keys): {name: row[name] for name in spec} for row in rows}
 
@@ -38,7 +62,7 @@ def with_medians(
 
     Not by an engine's own: Spark's holds every value of a group in the memory of one task.
     """
-    if isinstance(table, pl.DataFrame):
+    if isinstance(table, (pl.DataFrame, Parts)):
         return aggregate(table, keys, {**spec, **{name: nw.col(column).median() for name, column in medians.items()}})
     from otel_research.analysis import quantiles
 
@@ -50,7 +74,7 @@ def with_medians(
     return found
 
 
-def grouped(table: Frame, keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> pl.DataFrame:
+def grouped(table: pl.DataFrame | nw.LazyFrame[Any], keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> pl.DataFrame:
     """The same as a frame, in no order; without keys one row."""
     frame = nw.from_native(table.lazy()) if isinstance(table, pl.DataFrame) else table
     return collected(frame.group_by(*keys).agg(**spec) if keys else frame.select(**spec))
@@ -77,6 +101,10 @@ def describe(table: Frame, keys: Sequence[str], column: str) -> dict[Key, dict[s
 
     stdev and variance have n - 1 below; `geomean` is null where a value is not above 0.
     """
+    if isinstance(table, Parts):
+        return {key: describe(frame, (), column)[()] for key, frame in table.frames.items()}
+    if isinstance(table, pl.DataFrame):
+        return _described(table, keys, column)
     x = nw.col(column)
     spec = {
         "count": x.count(),
@@ -90,23 +118,41 @@ def describe(table: Frame, keys: Sequence[str], column: str) -> dict[Key, dict[s
         "weight_min": nw.when(~x.is_null()).then(nw.col("weight")).min(),
         "weight_max": nw.when(~x.is_null()).then(nw.col("weight")).max(),
     }
-    if not isinstance(table, pl.DataFrame):
-        return _with_quantiles(table, keys, column, aggregate(table, keys, spec))
-    # In an order of its own: the last bits of a sum depend on the order of what is summed, and files have any.
-    narrow = table.select(*dict.fromkeys((*keys, column, "weight")))
-    if narrow[column].null_count() == narrow.height:
-        # Most runs have no time to first token: nothing is to be sorted then.
-        groups = narrow.select(*keys).unique().rows() if keys else [()]
-        return {key: dict.fromkeys((*spec, *PLACES, "mad")) | {"count": 0} for key in groups}
-    found = aggregate(
-        narrow.sort(column, "weight") if narrow["weight"].n_unique() > 1 else narrow.sort(column), keys, spec
-    )
-    # Polars places a quantile among the missing values too: with them its last digits would depend on their number.
-    known = table.select(*dict.fromkeys((*keys, column))).filter(pl.col(column).is_not_null())
-    places = aggregate(known, keys, {name: x.quantile(p, interpolation="linear") for name, p in PLACES.items()})
-    deviations = _deviations(known, keys, column)
-    nothing = dict.fromkeys((*PLACES, "mad"))
-    return {key: raw | nothing | places.get(key, {}) | deviations.get(key, {}) for key, raw in found.items()}
+    return _with_quantiles(table, keys, column, aggregate(table, keys, spec))
+
+
+def _described(table: pl.DataFrame, keys: Sequence[str], column: str) -> dict[Key, dict[str, Any]]:
+    """The same of rows in memory, sorted once for all of it.
+
+    The order is the values' own: the last bits of a sum depend on the order of what is summed, and files have any.
+    Polars places a quantile among missing values too, so those are left out first.
+    """
+    known = table.select(*keys, pl.col(column).alias("x"), "weight").filter(pl.col("x").is_not_null())
+    numbers = _numbers()
+    # Without keys nothing has to stay beside its value: a column alone is sorted in a third of the time.
+    ordered = known.sort("x") if keys else known.with_columns(pl.col("x").sort())
+    rows = (ordered.group_by(*keys).agg(**numbers) if keys else ordered.select(**numbers)).rows(named=True)
+    found = {tuple(row[key] for key in keys): {name: row[name] for name in numbers} for row in rows}
+    groups = table.select(*keys).unique().rows() if keys and known.height < table.height else []
+    return {key: dict.fromkeys(numbers) | {"count": 0} for key in groups} | found
+
+
+def _numbers() -> dict[str, pl.Expr]:
+    x, weight = pl.col("x"), pl.col("weight")
+    places = {name: x.quantile(p, interpolation="linear") for name, p in PLACES.items()}
+    return places | {
+        "count": x.len(),
+        "mean": x.mean(),
+        "min": x.min(),
+        "max": x.max(),
+        "stdev": x.std(ddof=1),
+        "variance": x.var(ddof=1),
+        "log_mean": x.filter(x > 0).log().mean(),
+        "positive": (x > 0).sum(),
+        "mad": (x - x.median()).abs().median(),
+        "weight_min": weight.min(),
+        "weight_max": weight.max(),
+    }
 
 
 def _with_quantiles(
@@ -149,11 +195,3 @@ def exact(column: str, parts: float) -> nw.Expr:
 def count(flag: str) -> nw.Expr:
     """How many rows have the flag; booleans are cast first, because SQL engines do not sum them."""
     return nw.col(flag).cast(nw.Int64).sum()
-
-
-def _deviations(table: pl.DataFrame, keys: Sequence[str], column: str) -> dict[Key, dict[str, Any]]:
-    """Median absolute deviation: the median of a second pass over the distances to the first's."""
-    x = nw.col(column)
-    middle = x.median().over(*keys) if keys else x.median()
-    apart = nw.from_native(table.lazy()).with_columns(apart=(x - middle).abs())
-    return aggregate(apart.collect().to_native(), keys, {"mad": nw.col("apart").median()})

@@ -61,7 +61,8 @@ def drafts(table: Tables, on: dict[str, bool]) -> dict[Key, Draft]:
 
 def _sent(table: Tables, frame: pl.DataFrame) -> Frame:
     """The columns that are read, where they are aggregated."""
-    return table.on_engine(frame.select(*table.keys, *(name for name in _READ if name in frame.columns)))
+    narrow = frame.select(*table.keys, *(name for name in _READ if name in frame.columns))
+    return engine.apart(narrow, table.keys) if table.engine is None else table.on_engine(narrow)
 
 
 def _head_spec() -> dict[str, nw.Expr]:
