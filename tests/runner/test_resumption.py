@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 import otel_research as otr
 from otel_research.handle import Experiment
 from otel_research.store.library import Library
+from otel_research.testing import recording
 
 ITEMS, CONDITIONS, REPETITIONS = 12, 2, 3
 SCRIPT = f"""
@@ -79,3 +81,27 @@ def test_what_was_cut_off_is_no_duplicate_in_the_analyses(tmp_path: Path) -> Non
     compared = otr.compare(exp.where({"condition": "a"}), exp.where({"condition": "b"}))
     assert {check.name: check.passed for check in compared.checks}["duplicates"]
     assert not {"duplicates", "duplicate_trials"} & {finding.code for finding in otr.validate(exp).findings}
+
+
+def test_another_function_is_told_which_trials_are_there_already(caplog: pytest.LogCaptureFixture) -> None:
+    """The same plan with another function runs nothing, and says what stands in its way; a larger one says whose the rest is."""
+
+    def first(item: int, condition: str) -> None: ...
+
+    def second(item: int, condition: str) -> None: ...
+
+    with recording("memory:"), otr.experiment("twice", seed=1) as exp:
+        assert len(exp.run_trials(first, [1, 2], conditions=["a", "b"])) == 4
+        assert not caplog.messages
+        assert len(exp.run_trials(second, [1, 2], conditions=["a", "b"])) == 0
+        (told,) = caplog.messages
+        assert "second) goes on with experiment 'twice'" in told
+        assert "4 of 4 trials are there already, made by" in told
+        assert "first, and are not run again; so nothing is run" in told
+        caplog.clear()
+        assert len(exp.run_trials(first, [1, 2, 3], conditions=["a", "b"])) == 2
+        assert not caplog.messages, "the same function goes on with its own plan"
+        assert len(exp.run_trials(second, [1, 2, 3, 4], conditions=["a", "b"])) == 2
+        assert "6 of 8 trials are there already, made by" in caplog.messages[0]
+        notes = [note for note in exp.annotations() if note["kind"] == "amendment"]
+        assert "second" in notes[0]["changes"]["function"][1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from otel_research.runner.designs import conditions_of
 from otel_research.runner.plan import ItemId, Key, Planned, Runs, identified, ordered
 from otel_research.runner.run import Run, checked_limit
 from otel_research.runner.trials import Trials
+
+_logger = logging.getLogger("otel_research")
 
 PLAN, AMENDMENT, RESUMPTION = "plan", "amendment", "resumption"
 """Kinds of the annotations that tell what was to be run: first, changed, gone on with."""
@@ -60,7 +63,9 @@ class RunsTrials:
             timeout: seconds; a trial that takes longer ends there, right-censored. An async call is cancelled;
                 a thread cannot be, so a sync call runs on beside the next trials.
             budget: USD of the whole experiment, earlier runs included; no trial begins once it is spent.
-            resume: False runs the whole plan again, its repetitions numbered after those that are there.
+            resume: a trial that is there (by condition, item and repetition, whichever function made it) is not run
+                again, and a warning says so where nothing is left or another function made it. False runs the whole
+                plan again, its repetitions numbered after those that are there.
             warmup: trials per condition before the others, kept apart as the aside "warmup".
             progress: show a bar, on terminals only.
 
@@ -171,6 +176,7 @@ def _prepared(
     # The arm around the call, else the experiment's own condition: what the trials will be stored under.
     default = experiment._scope().condition
     left = [planned for planned in plan if planned.key(default) not in made]
+    function = _name_of(fn)
     described = {
         "order": order,
         "seed": seed,
@@ -180,7 +186,9 @@ def _prepared(
         "repetitions": first + many,
         "timeout": limit,
         "warmup": warm,
+        "function": function,
     }
+    _tell_resumed(experiment, notes, function, len(plan) - len(left), len(left))
     _record(experiment, notes, described, len(plan) - len(left), len(left))
     warmups = [Planned(item, name, arm, at, -1) for arm in arms for at, (name, item) in enumerate(_first(named, warm))]
     bar, advance = progress_of("trials", len(left), is_wanted=progress)
@@ -225,9 +233,35 @@ def _record(experiment: Runs, notes: list[dict[str, Any]], plan: dict[str, Any],
     note: dict[str, Any] = {"kind": PLAN, "plan": plan, "done": done, "left": left}
     if notes:
         before = notes[-1]["plan"]
-        changes = {name: [before.get(name), now] for name, now in plan.items() if before.get(name) != now}
+        # Plans of earlier versions do not name their function.
+        known = {"function": plan["function"], **before}
+        changes = {name: [known.get(name), now] for name, now in plan.items() if known.get(name) != now}
         note |= {"kind": AMENDMENT, "changes": changes} if changes else {"kind": RESUMPTION}
     experiment._annotate(note)
+
+
+def _tell_resumed(experiment: Runs, notes: list[dict[str, Any]], function: str, done: int, left: int) -> None:
+    """Trials are the same by condition, item and repetition, whatever made them: say so where that may surprise."""
+    # The last one that had something to run.
+    before = next((note["plan"].get("function") for note in reversed(notes) if note.get("left")), None)
+    if not done or (left and before in (None, function)):
+        return
+    by = f"{done:,} of {done + left:,} trials are there already" + (f", made by {before}" if before else "")
+    _logger.warning(
+        "otel_research: run_trials(%s) goes on with experiment %r (%s): %s, and are not run again; %s. "
+        "For other trials: resume=False, other conditions=, or an experiment of its own.",
+        function,
+        experiment.record.name,
+        experiment.record.id,
+        by,
+        f"{left:,} are" if left else "so nothing is run",
+    )
+
+
+def _name_of(function: Any) -> str:
+    """What the function is called, with its module."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:
