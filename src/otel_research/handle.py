@@ -17,7 +17,7 @@ from opentelemetry.trace import Tracer
 
 from otel_research import context, exclusion
 from otel_research.amending import Amendable
-from otel_research.capture import accounts
+from otel_research.capture import accounts, registry
 from otel_research.capture.experiment import OWN_SCOPE, ExperimentCapture
 from otel_research.capture.ledger import Ledger
 from otel_research.context import Scope
@@ -33,8 +33,6 @@ from otel_research.experiments import EndedBy, ExperimentRecord, State, check_fa
 from otel_research.recorder import Recorder
 from otel_research.reported import Reported
 from otel_research.runner.running import RunsTrials
-from otel_research.spans.digest import content_hash
-from otel_research.store import converting
 from otel_research.store.library import Library
 from otel_research.trial import Trial, item_text, repetition_number
 from otel_research.watched import Watchable
@@ -114,7 +112,7 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
     @property
     def record(self) -> ExperimentRecord:
         """The record; of an experiment that runs elsewhere, as its store says now."""
-        if (self._capture is None or self.is_guest) and self._record.state == "running":
+        if (self._capture is None or self.is_guest or self._capture.is_stopped) and self._record.state == "running":
             self._record = self.library.get(self._record.id)
         return self._record
 
@@ -184,6 +182,9 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
             attributes: of the trial's span.
         """
         self._check_recording()
+        if self.id not in registry.running:
+            # While it waits for open spans what begins is not of it any more: a trial would be lost in silence.
+            raise ExperimentStopped(f"experiment {self.name!r} ({self.id}) is being stopped and takes no more trials.")
         scope = self._scope().having(item_id=item_text(item), repetition=repetition_number(repetition))
         return Trial(self, scope, attributes)
 
@@ -362,30 +363,6 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
         """This process records it no longer."""
         if self._capture is not None:
             self.library.leave(self.id, self._capture.log.writer)
-
-    def _sealed(self, *, stopped_ns: int) -> None:
-        """Seal what is stored and set the record's last state; `lifecycle.stop_experiment` calls it."""
-        from otel_research.keeping import publish
-
-        self._look_once_more()
-        # First, because it gives back what the open segment had taken in advance: the rest may need the room.
-        self.library.seal(self.id)
-        self._save_ledger()
-        self._leave()
-        if self.recorder is not None:
-            self.recorder.delivered(self.id)
-        self._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)
-        if not converting.is_safe:
-            return
-        try:
-            self._replace(content_hash=content_hash(self.library.scan(self.id)), ledger=self.ledger().to_dict())
-            publish(self)
-        except Exception as error:
-            if not self.library.is_fed:
-                raise
-            # The spans are safe in the local journal; a store that is down must not end the program.
-            _logger.warning("otel_research: the store cannot be read now, so %r has no content hash: %s", self, error)
-        self._end_watch("stopped")
 
 
 def _moment(ns: int) -> datetime:

@@ -1,15 +1,20 @@
-"""What is done with an experiment that has run: told to those who query its store, put into an archive."""
+"""What is done with an experiment that has run: stopped and sealed, told to those who query its store, archived."""
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otel_research.spans.digest import content_hash
+from otel_research.store import converting
 from otel_research.store.base import Derived
 
 if TYPE_CHECKING:
     from otel_research.handle import Experiment
+
+_logger = logging.getLogger("otel_research")
 
 
 def archive(
@@ -47,6 +52,48 @@ def archive(
         archives = [*experiment.environment.get("archives", []), made]
         experiment._replace(state="archived", environment={**experiment.environment, "archives": archives})
     return place
+
+
+def stopped_outside(experiment: Experiment, timeout: float) -> bool:
+    """Say of one that other processes record that it is over, and wait until they know; whether none is left to seal it.
+
+    Each says so in what it counts, where others read it. After `timeout` seconds it goes on without them.
+    """
+    experiment._replace(state="stopped", ended_by="user", stopped_ns=time.time_ns())
+    library, deadline = experiment.library, time.monotonic() + timeout
+    while (is_recorded := library.is_recorded(experiment.id)) and time.monotonic() < deadline:
+        told = library.ledgers(experiment.id)
+        if told and all(one.get("is_final") for one in told):
+            return False
+        time.sleep(0.05)
+    return not is_recorded
+
+
+def sealed(experiment: Experiment, *, stopped_ns: int) -> None:
+    """Seal what is stored and set the record's last state."""
+    experiment._look_once_more()
+    # First, because it gives back what the open segment had taken in advance: the rest may need the room.
+    experiment.library.seal(experiment.id)
+    experiment._save_ledger()
+    experiment._leave()
+    if experiment.recorder is not None:
+        experiment.recorder.delivered(experiment.id)
+    experiment._read_again()
+    # Who stopped it from outside has said when.
+    if experiment._record.ended_by != "user":
+        experiment._replace(state="stopped", ended_by="user", stopped_ns=stopped_ns)
+    if not converting.is_safe:
+        return
+    try:
+        whole = content_hash(experiment.library.scan(experiment.id))
+        experiment._replace(content_hash=whole, ledger=experiment.ledger().to_dict())
+        publish(experiment)
+    except Exception as error:
+        if not experiment.library.is_fed:
+            raise
+        # The spans are safe in the local journal; a store that is down must not end the program.
+        _logger.warning("otel_research: the store cannot be read now, so %r has no content hash: %s", experiment, error)
+    experiment._end_watch("stopped")
 
 
 def publish(experiment: Experiment) -> None:

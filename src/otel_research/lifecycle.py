@@ -11,8 +11,9 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from otel_research import context, recorder
+from otel_research import context, keeping, recorder
 from otel_research.capture import registry
+from otel_research.capture.caretaker import STOP_SECONDS
 from otel_research.declare import checked_alerts, checked_calculators, declared, resumed
 from otel_research.environment import captured
 from otel_research.errors import ConfigurationError, ExperimentRunning, ExperimentStopped, StoreError, UnknownExperiment
@@ -27,8 +28,6 @@ from otel_research.store.library import Library
 _logger = logging.getLogger("otel_research")
 
 STATES: tuple[State, ...] = get_args(State)
-STOP_SECONDS = 30.0
-"""How long `stop_experiment` waits for open spans."""
 
 # id -> the handle of every experiment that this process runs.
 _live: dict[str, Experiment] = {}
@@ -183,6 +182,8 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     The spans that the caller itself stands in (its current span and those above it) cannot end
     before this returns: they are not waited for, and a warning says so.
     In a process that joined it (or was forked since) this is only leaving: it goes on for the others.
+    In any other process it is a stop from outside: those that record it notice within a second (10 in a store
+    elsewhere), take no new spans and seal what they have when they end; this waits for them to notice.
 
     Raises:
         UnknownExperiment: no experiment has that id.
@@ -194,8 +195,10 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
     if chosen.is_guest and chosen.id in _live:
         _leave(chosen, timeout)
         return chosen
+    is_mine = chosen.id in _live
     with changing:
-        if chosen.state != "running" or chosen.id in _stopping:
+        # One of ours that was stopped from outside is still to be sealed here.
+        if (chosen.state != "running" and not is_mine) or chosen.id in _stopping:
             state = "being stopped" if chosen.id in _stopping else chosen.state
             raise ExperimentStopped(f"experiment {chosen.name!r} ({chosen.id}) is {state} already; its data are kept.")
         _stopping.add(chosen.id)
@@ -204,7 +207,9 @@ def stop_experiment(experiment_id: str | Experiment, timeout: float = STOP_SECON
         active = recorder.current()
         if active is not None:
             active.end(chosen.id, timeout)
-        chosen._sealed(stopped_ns=time.time_ns())
+        if not is_mine and not keeping.stopped_outside(chosen, timeout):
+            return chosen
+        keeping.sealed(chosen, stopped_ns=time.time_ns())
         _live.pop(chosen.id, None)
     except (OSError, StoreError) as error:
         raise StoreError(
@@ -220,7 +225,7 @@ def let_go(begun: Experiment) -> None:
     """The end of a block: stop what this process began; a forked child leaves what its parent began."""
     if begun.is_guest:
         _leave(begun)
-    elif begun.state == "running" and begun.id not in _stopping:
+    elif begun.id in _live and begun.id not in _stopping:
         stop_experiment(begun)
 
 

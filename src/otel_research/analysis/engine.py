@@ -26,8 +26,9 @@ class Parts:
     frames: Mapping[Key, pl.DataFrame]
 
 
-Frame = pl.DataFrame | Parts | nw.LazyFrame[Any]
+Rows = pl.DataFrame | nw.LazyFrame[Any]
 """Rows in memory, or of another engine."""
+Frame = Rows | Parts
 QUANTILES: dict[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99_9": 0.999}
 PLACES = QUANTILES | {"q1": 0.25, "q3": 0.75}
 
@@ -74,7 +75,7 @@ def with_medians(
     return found
 
 
-def grouped(table: pl.DataFrame | nw.LazyFrame[Any], keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> pl.DataFrame:
+def grouped(table: Rows, keys: Sequence[str], spec: Mapping[str, nw.Expr]) -> pl.DataFrame:
     """The same as a frame, in no order; without keys one row."""
     frame = nw.from_native(table.lazy()) if isinstance(table, pl.DataFrame) else table
     return collected(frame.group_by(*keys).agg(**spec) if keys else frame.select(**spec))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from otel_research.analysis.engine import Frame
+from otel_research.analysis.engine import Rows
 from otel_research.analysis.engines.chosen import Engine
 from otel_research.analysis.subject import Subject, included
 from otel_research.errors import ConfigurationError
@@ -60,7 +60,7 @@ class Tables:
     engine: Engine | None = None
     """Where the tables are aggregated; None is Polars."""
 
-    def on_engine(self, frame: pl.DataFrame) -> Frame:
+    def on_engine(self, frame: pl.DataFrame) -> Rows:
         """A table, or a part of one, where it is aggregated."""
         # Nothing is nothing everywhere, and some engines cannot take it.
         return frame if self.engine is None or frame.is_empty() else self.engine.take(frame)

@@ -28,6 +28,11 @@ FSYNC_SECONDS = {"1s": 1.0, "0.1s": 0.1, "span": 1.0, "never": None}
 _AHEAD = 0.8
 """Part of those seconds between two syncs: the rest is for the sync itself."""
 
+STOP_SECONDS = 30.0
+"""How long a stop waits for open spans."""
+LOOK_SECONDS, LOOK_SECONDS_AFAR = 1.0, 10.0
+"""Between two looks whether an experiment of this process was stopped from outside: on disk, and in a store elsewhere."""
+
 _logger = logging.getLogger("otel_research")
 
 
@@ -45,6 +50,10 @@ class Charge:
     """Whether an error of its background work was logged."""
     beat_at: float = 0.0
     """When the next sign of life is due, in seconds of the monotonic clock."""
+    look_at: float = 0.0
+    """When to look next whether it was stopped from outside, by the same clock."""
+    left_at: float | None = None
+    """When that was noticed."""
 
 
 class Caretaker:
@@ -144,8 +153,7 @@ class Caretaker:
             self._tend_to(charge, lambda charge: charge.capture.leave_removed())
             self._tend_to(charge, self._save_counts)
             self._tend_to(charge, self._beat)
-            if charge.is_guest:
-                self._tend_to(charge, self._follow_the_owner)
+            self._tend_to(charge, self._follow_a_stop)
 
     def _tend_to(self, charge: Charge, task: Callable[[Charge], None]) -> None:
         """One thing that is due for one experiment: if it fails, the others must not suffer."""
@@ -186,12 +194,27 @@ class Caretaker:
         except Exception:
             self._tally.add("error:ledger")
 
-    def _follow_the_owner(self, charge: Charge) -> None:
-        """Of a guest the experiment is the owner's to stop (or to delete); what ends after that is late here too."""
+    def _follow_a_stop(self, charge: Charge) -> None:
+        """Another process may stop the experiment: this one takes no new spans of it, and what ends later is late.
+
+        A guest leaves at once; the process that began it waits for its open spans, as at a stop of its own.
+        """
         capture = charge.capture
-        if not capture.is_stopped and _state_of(charge) != "running":
+        if capture.is_stopped or (charge.left_at is None and not _is_stopped_elsewhere(charge)):
+            return
+        if charge.left_at is None:
+            charge.left_at = time.monotonic()
             registry.leave(capture.experiment_id)
+            if not charge.is_guest:
+                _logger.warning(
+                    "otel_research: experiment %s was stopped from outside: it takes no new spans, and keeps those that "
+                    "are open and end within %.0f seconds.",
+                    capture.experiment_id,
+                    STOP_SECONDS,
+                )
+        if charge.is_guest or not capture.open_count or time.monotonic() - charge.left_at > STOP_SECONDS:
             capture.stop()
+            charge.saved = -1  # who stopped it reads from what is kept that this process took note
 
     # -- the end ------------------------------------------------------------------------
 
@@ -219,6 +242,23 @@ def _spilled(charge: Charge) -> int:
     if spilled is None or not charge.library.is_fed or not charge.library.is_spilled(charge.capture.experiment_id):
         return 0
     return spilled.appended[END]
+
+
+def _is_stopped_elsewhere(charge: Charge) -> bool:
+    """Whether another process has stopped it, or of a guest deleted it; its own process looks once in a while.
+
+    One that was only taken for dead (a suspended machine) is not stopped: its next sign of life puts that right.
+    """
+    if charge.is_guest:
+        return _state_of(charge) != "running"
+    if time.monotonic() < charge.look_at:
+        return False
+    charge.look_at = time.monotonic() + (LOOK_SECONDS_AFAR if charge.library.is_fed else LOOK_SECONDS)
+    try:
+        record = charge.library.catalogue.get_experiment(charge.capture.experiment_id)
+    except (UnknownExperiment, StoreError):
+        return False
+    return record.state != "running" and record.ended_by == "user"
 
 
 def _state_of(charge: Charge) -> str | None:

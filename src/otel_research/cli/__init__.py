@@ -21,6 +21,7 @@ COMMANDS = (
     "run",
     "ls",
     "show",
+    "stop",
     "metrics",
     "compare",
     "anova",

@@ -13,6 +13,7 @@ import msgspec
 from otel_research.context import environment
 from otel_research.errors import ExperimentRunning, StoreError, StoreUnreachable, UnknownExperiment
 from otel_research.experiments import EndedBy, ExperimentRecord, has_tag
+from otel_research.journal.writer import Writer
 from otel_research.spans.digest import content_hash
 from otel_research.store import converting, rows, spill
 from otel_research.store.backlog import key_of
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from otel_research.journal.log import Log
     from otel_research.journal.reader import Counts
-    from otel_research.journal.writer import Writer
 
 _logger = logging.getLogger("otel_research")
 
@@ -214,7 +214,7 @@ class Library:
             return record
         if record.state == "stopped" and record.content_hash is None and not self.is_fed:
             return self._completed(record)
-        if record.state != "running" or self._has_live_writer(record.id) or not self._is_abandoned(record):
+        if record.state != "running" or self.is_recorded(record.id) or not self._is_abandoned(record):
             return self._catch_up(record)
         self.seal(record.id)
         # An experiment without an owner is over when its processes are, which is no crash.
@@ -225,7 +225,7 @@ class Library:
 
     def _completed(self, record: ExperimentRecord) -> ExperimentRecord:
         """One that was stopped by a process that could not seal it: a forked child, or one that ran out of disk."""
-        if self._has_live_writer(record.id):
+        if self.is_recorded(record.id):
             return record
         self.seal(record.id)
         return self._rehashed(record)
@@ -237,8 +237,6 @@ class Library:
 
     def _is_abandoned(self, record: ExperimentRecord) -> bool:
         """Whether the process that started it is known to be dead (it may not have written a span yet)."""
-        from otel_research.journal.writer import Writer
-
         owner = record.environment.get("writer")
         return owner is not None and self.journal.is_gone(record.id, msgspec.convert(owner, Writer))
 
@@ -317,7 +315,8 @@ class Library:
     def _places(self, experiment_id: str) -> list[Any]:
         return [self.journal, *self._second_places(experiment_id)]
 
-    def _has_live_writer(self, experiment_id: str) -> bool:
+    def is_recorded(self, experiment_id: str) -> bool:
+        """Whether a process that records it, or has not sealed it yet, still runs."""
         return any(place.has_live_writer(experiment_id) for place in self._places(experiment_id))
 
     def seal(self, experiment_id: str, *, is_over: bool = True) -> None:
