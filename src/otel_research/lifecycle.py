@@ -17,7 +17,7 @@ from otel_research.capture.caretaker import STOP_SECONDS
 from otel_research.declare import checked_alerts, checked_calculators, declared, resumed
 from otel_research.environment import captured
 from otel_research.errors import ConfigurationError, ExperimentRunning, ExperimentStopped, StoreError, UnknownExperiment
-from otel_research.experiments import ExperimentRecord, State, check_id
+from otel_research.experiments import ExperimentRecord, State, check_id, is_id
 from otel_research.handle import Experiment
 from otel_research.journal.writer import this_writer
 from otel_research.recorder import Recorder
@@ -275,20 +275,40 @@ def stop_all(active: Recorder) -> None:
 
 
 def get_experiment(experiment_id: str) -> Experiment:
-    """The experiment with that id, from the recorder's store or the default one.
+    """The experiment with that id, from the recorder's store or the default one; also by the beginning of its id, or its name.
 
-    Raises `UnknownExperiment`.
+    Raises `UnknownExperiment`; `ConfigurationError` with the ids where several have that name (or beginning).
     """
-    if known_id(experiment_id) in _live:
-        return _live[experiment_id]
-    libraries = _libraries()
-    for library in libraries:
-        try:
-            return Experiment(library.get(experiment_id), library)
-        except UnknownExperiment:
-            if library is libraries[-1]:
-                raise
-    raise AssertionError("there is always a library")
+    libraries, unknown = _libraries(), None
+    if is_id(experiment_id):
+        if experiment_id in _live:
+            return _live[experiment_id]
+        for library in libraries:
+            try:
+                return Experiment(library.get(experiment_id), library)
+            except UnknownExperiment as error:
+                unknown = error
+    found = meant_by(experiment_id, libraries)
+    if len(found) > 1:
+        told = ", ".join(f"{each.id} (started {each.started_at:%Y-%m-%d %H:%M:%S})" for each in found)
+        raise ConfigurationError(f"{len(found)} experiments are called {experiment_id!r}: {told}. Say which by its id.")
+    if not found:
+        raise unknown or UnknownExperiment(
+            f"no experiment {experiment_id!r} in {' and '.join(library.url for library in libraries)}; "
+            "otr.list_experiments() (or `otel-research ls`) has those that are there."
+        )
+    return found[0]
+
+
+def meant_by(text: object, libraries: Sequence[Library]) -> list[Experiment]:
+    """The experiments whose id begins so, or that are called so."""
+    from otel_research.store.wanted import meant
+
+    homes = {
+        record.id: (record, library) for library in reversed(libraries) for record in library.find(include_hidden=True)
+    }
+    found = meant((record for record, _ in homes.values()), text) if isinstance(text, str) else []
+    return [_live.get(each.id) or Experiment(*homes[each.id]) for each in found]
 
 
 def known_id(experiment_id: object) -> str:

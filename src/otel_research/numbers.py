@@ -11,7 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from otel_research.errors import ConfigurationError
+from otel_research.errors import ConfigurationError, UnknownExperiment
 from otel_research.handle import Experiment
 from otel_research.selection import Selection
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def subject_of(what: Any) -> Subject:
-    """What an analysis is about, from an experiment, "ID", "ID:condition", a selection or a frame."""
+    """What an analysis is about, from an experiment, "ID", "ID:condition" (or a name for the id), a selection or a frame."""
     import polars as pl
 
     from otel_research.analysis.subject import Subject
@@ -47,7 +47,7 @@ def subject_of(what: Any) -> Subject:
     if isinstance(what, (pl.LazyFrame, pl.DataFrame)):
         return Subject(what.lazy())
     raise ConfigurationError(
-        f"cannot analyse a {type(what).__name__}: pass an experiment, its id, 'ID:condition', "
+        f"cannot analyse a {type(what).__name__}: pass an experiment, its id or name, 'ID:condition', "
         "exp.where(...), or a Polars frame."
     )
 
@@ -55,9 +55,13 @@ def subject_of(what: Any) -> Subject:
 def _named(text: str) -> Experiment | Selection:
     from otel_research.lifecycle import get_experiment
 
-    experiment_id, colon, condition = text.partition(":")
-    found = get_experiment(experiment_id)
-    return found.where({"condition": condition}) if colon else found
+    name, colon, condition = text.partition(":")
+    if not colon:
+        return get_experiment(text)
+    try:
+        return get_experiment(name).where({"condition": condition})
+    except UnknownExperiment:
+        return get_experiment(text)  # a name may have a colon in it
 
 
 def _subject(experiment: Experiment, spans: pl.LazyFrame, label: str) -> Subject:
@@ -85,7 +89,7 @@ def calculate_metrics(what: What, *, unit: str | pl.Expr = "call", where: Where 
     """Latency, cost, reliability, tokens and custom metrics; see `analysis.metrics.Metrics`.
 
     Args:
-        what: an experiment, its id, "ID:condition", a selection or a frame.
+        what: an experiment, its id or name, "ID:condition", a selection or a frame.
         unit: "call", "trial", "session", "span" or a Polars expression to group by.
         where: a Polars expression or a mapping from column to value.
     """

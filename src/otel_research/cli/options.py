@@ -80,18 +80,12 @@ def library(store: str | None) -> Library:
 
 def record_of(opened: Library, wanted: str) -> ExperimentRecord:
     """The experiment that an id, the beginning of one, or a name means; the newest of several with a name."""
+    from otel_research.store.wanted import meant
+
     records = opened.find(include_hidden=True)
-    by_id = [record for record in records if record.id.startswith(wanted)] if len(wanted) >= 4 else []
-    exact = [record for record in by_id if record.id == wanted]
-    named = [record for record in records if record.name == wanted]
-    if exact or len(by_id) == 1:
-        return (exact or by_id)[0]
-    if by_id:
-        raise ConfigurationError(
-            f"{wanted!r} begins several ids: {', '.join(record.id for record in by_id)}. Give more of it."
-        )
-    if named:
-        return named[-1]
+    found = meant(records, wanted)
+    if found:
+        return found[-1]
     raise UnknownExperiment(
         f"no experiment {wanted!r} in {opened.url} ({len(records)} there). `otel-research ls` lists them."
     )
