@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,3 @@ def _read(folder: Path) -> tuple[set[int], Ledger]:
         ledgers.append(of_experiment(library, record.id, is_running=record.state == "running"))
     library.store.close()
     return stored, total(ledgers)
-
-
-def judge_all(scenarios: Iterable[Scenario], folder: Path) -> Iterator[Outcome]:
-    """One after the other, each with a store of its own."""
-    for number, scenario in enumerate(scenarios):
-        yield judge(scenario, folder / f"{number:02}")

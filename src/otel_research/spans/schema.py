@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import polars as pl
-    import pyarrow as pa
 
 Type = Literal["text", "int", "float", "bool"]
 
@@ -156,14 +155,6 @@ IDENTITY = ("experiment_id", "trace_id", "span_id", "start_ns")
 def names(columns: tuple[Column, ...]) -> list[str]:
     """The columns' names, in order."""
     return [column.name for column in columns]
-
-
-def arrow_schema(columns: tuple[Column, ...] = STORED) -> pa.Schema:
-    """The columns as an Arrow schema; every column is nullable."""
-    import pyarrow as pa
-
-    types = {"text": pa.large_string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-    return pa.schema([(column.name, types[column.type]) for column in columns])
 
 
 def polars_schema(columns: tuple[Column, ...] = ALL) -> pl.Schema:

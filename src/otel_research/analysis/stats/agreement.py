@@ -5,7 +5,6 @@ Shrout & Fleiss (1979) for complete tables of ratings; the one-way analysis of v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,13 +76,6 @@ def variance_components(values: ArrayLike, item: ArrayLike) -> VarianceComponent
     if between_items + within == 0:
         raise NotEnoughData("All values are the same, so there is no variance to share out.")
     return VarianceComponents(between_items, within, between_items / (between_items + within), size, typical)
-
-
-def icc_of(samples: Sequence[ArrayLike]) -> float:
-    """The ICC of one trial, from one sequence of trials per item."""
-    arrays = [sample(each) for each in samples]
-    labels = np.repeat(np.arange(len(arrays)), [each.size for each in arrays])
-    return variance_components(np.concatenate(arrays), labels).icc
 
 
 def _f_interval(between_ms: float, error_ms: float, df: int, df_error: int, k: int, confidence: float) -> list:  # type: ignore[type-arg]

@@ -202,11 +202,6 @@ def item_means(values: ArrayLike, item: ArrayLike) -> dict[object, float]:
     return dict(zip(labels.tolist(), (sums / sizes).tolist(), strict=True))
 
 
-def design_effect(icc: float, trials_per_item: float) -> float:
-    """How much repeated trials inflate the variance of a mean: 1 + (m - 1) ICC (Kish 1965)."""
-    return 1 + (trials_per_item - 1) * icc
-
-
 def _cr1(design: Floats, residual: Floats, bread: Floats, code: NDArray[np.intp], size: int) -> Floats:
     n, k = design.shape
     if size < 2:

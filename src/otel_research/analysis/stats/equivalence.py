@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from otel_research.analysis.stats.outcome import Interval, Outcome
-from otel_research.analysis.stats.tests import one_sample_t, paired_t, pooled_t, t_outcome, welch
+from otel_research.analysis.stats.tests import paired_t, pooled_t, t_outcome, welch
 from otel_research.errors import ConfigurationError
 
 
@@ -35,11 +35,6 @@ def tost(
     """Is the mean of `a` minus that of `b` between `low` and `high`?"""
     test = paired_t if is_paired else pooled_t if equal_var else welch
     return tost_of(test(a, b, confidence=1 - 2 * alpha), low, high, alpha)
-
-
-def tost_one_sample(values: ArrayLike, low: float, high: float, *, alpha: float = 0.05) -> Equivalence:
-    """Is the mean between `low` and `high`?"""
-    return tost_of(one_sample_t(values, confidence=1 - 2 * alpha), low, high, alpha)
 
 
 def tost_of(outcome: Outcome, low: float, high: float, alpha: float = 0.05) -> Equivalence:
