@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.hooks.conftest import SPANS, Run, Stored, received, whole
+
+from otel_research.hooks import backend
 
 ALONE = {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
 """No backend: OpenTelemetry's own default is one on this machine, which is not there and is waited for at the end."""
@@ -53,6 +57,46 @@ def test_json_is_alone_on_standard_output(otel_research: Run, store: str) -> Non
     assert (told["exit_code"], told["ledger"]["stored"], told["conditions"]) == (0, 0, {})
     assert told["experiment"]["name"] == "python -c" or told["experiment"]["name"].startswith("python")
     assert "mine" in done.stderr
+
+
+def test_a_backend_that_nobody_chose_is_not_waited_for(
+    otel_research: Run, app: Path, store: str, stored: Stored
+) -> None:
+    """Without a backend and without a word about one: that is said once, and the program does not complain about it."""
+    done = otel_research("run", "--store", store, "--", sys.executable, app, 20)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("sent nowhere else") == 1
+    assert "localhost:431" not in done.stderr  # what an exporter complains about
+    assert stored().ledger().stored == 20
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"},
+        {"OTEL_CONFIG_FILE": "otel.yaml"},
+        {"OTEL_PYTHON_DISTRO": "vendor"},
+        ALONE,
+    ],
+    ids=lambda chosen: next(iter(chosen)),
+)
+def test_a_backend_that_somebody_chose_is_left_alone(chosen: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "PORTS", (1,))
+    assert backend.spared(chosen) == {}
+
+
+def test_a_signal_that_is_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "PORTS", (1,))
+    told = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}
+    assert backend.spared(told) == {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+
+
+def test_a_backend_that_listens_where_it_is_expected_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with nothing said: only whether somebody listens decides."""
+    with socket.create_server(("localhost", 0)) as there:
+        monkeypatch.setattr(backend, "PORTS", (there.getsockname()[1],))
+        assert backend.spared({}) == {}
+    assert set(backend.spared({})) == set(ALONE)
 
 
 def test_nothing_captured_is_said(otel_research: Run, store: str) -> None:

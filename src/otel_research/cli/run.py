@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any
@@ -43,8 +44,16 @@ def command(
     if shutil.which(words[0]) is None:
         click.echo(f"otel-research: there is no command {words[0]!r} here. Is it installed, and on PATH?", err=True)
         ctx.exit(NOT_FOUND)
+    from otel_research.hooks import backend
     from otel_research.hooks.launch import launch
 
+    alone = backend.spared(os.environ)
+    if "OTEL_TRACES_EXPORTER" in alone:
+        click.echo(
+            "otel-research: no backend is named (OTEL_EXPORTER_OTLP_ENDPOINT), and none listens at localhost "
+            f"{' or '.join(map(str, backend.PORTS))}: spans are recorded here and sent nowhere else.",
+            err=True,
+        )
     ran = launch(
         words,
         name=name,
@@ -53,6 +62,7 @@ def command(
         tags=tags,
         session=session,
         stdout=sys.stderr.fileno() if as_json else None,
+        variables=alone,
     )
     told = summary(ran.experiment) | {"exit_code": ran.code}
     if as_json:

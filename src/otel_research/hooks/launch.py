@@ -6,7 +6,7 @@ import importlib.util
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -38,11 +38,13 @@ def launch(
     tags: Sequence[str] = (),
     session: str | None = None,
     stdout: IO[bytes] | int | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Ran:
     """Run a command in an experiment of its own; Python programs in it are instrumented on the way.
 
     The experiment is ours and not the command's, so that any number of processes may join, and so
-    that it is stopped properly however they end. What is left out is what the environment says.
+    that it is stopped properly however they end. What is left out is what the environment says; `variables` are the
+    command's beside those of this process.
 
     Raises:
         MissingExtra: `opentelemetry-instrumentation` is not installed.
@@ -62,7 +64,7 @@ def launch(
         session_id=session,
     )
     try:
-        code = _wait_for(words, {**os.environ, **child_env(), "PYTHONPATH": path}, stdout)
+        code = _wait_for(words, {**os.environ, **(variables or {}), **child_env(), "PYTHONPATH": path}, stdout)
     finally:
         lifecycle.stop_experiment(begun, timeout=0.0)
         active.flush()
