@@ -182,7 +182,8 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
             attributes: of the trial's span.
         """
         self._check_recording()
-        if self.id not in registry.running:
+        is_disabled = self.recorder is not None and self.recorder.settings.is_disabled
+        if self.id not in registry.running and not is_disabled:
             # While it waits for open spans what begins is not of it any more: a trial would be lost in silence.
             raise ExperimentStopped(f"experiment {self.name!r} ({self.id}) is being stopped and takes no more trials.")
         scope = self._scope().having(item_id=item_text(item), repetition=repetition_number(repetition))

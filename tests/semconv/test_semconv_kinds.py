@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import captures
 import polars as pl
 import pytest
 
-from otel_research.semconv import keys, kinds, normalise
+from otel_research.semconv import calls, keys, kinds, normalise
+from otel_research.semconv.calls import mark
 
 
-def all_captures() -> pl.DataFrame:
-    return pl.concat([captures.raw(name) for name in captures.names()])
+def all_captures(step: int = 1) -> pl.DataFrame:
+    return pl.concat([captures.raw(name) for name in captures.names()[::step]])
 
 
 @pytest.mark.parametrize("words", [32, 10**9], ids=["columns of few words", "every column"])
@@ -67,9 +71,35 @@ def test_a_key_that_one_row_of_many_has_is_found(rare: str, at: int) -> None:
     assert found["@gen_ai.tool.name"][at] == "x"
 
 
+@pytest.mark.parametrize("text", [None, "", "{}", "[1]", '{"a":{"b":1}}', "{torn"])
+@pytest.mark.parametrize("count", [1, 10_000])
+def test_a_batch_without_a_key_is_a_batch(text: str | None, count: int) -> None:
+    """Spans without attributes, and those whose attributes nobody reads, keep their rows."""
+    found = keys.read(pl.Series([text] * count, dtype=pl.String))
+    assert [name for name in found.columns if name != keys.MALFORMED] == []
+    assert normalise(pl.LazyFrame({"attributes": [text] * count})).collect().height == count
+
+
 def test_many_rows_with_keys_that_nobody_reads_hide_none() -> None:
     """More other keys than are read along: every row is suspected, and still the one that matters is found."""
     texts = pl.Series([f'{{"own.key.{n}":{n}}}' for n in range(5000)] + ['{"gen_ai.tool.name":"x"}'])
     found = keys.read(texts)
     assert found.columns == ["@gen_ai.tool.name"]
     assert found["@gen_ai.tool.name"].null_count() == 5000
+
+
+def test_many_rows_are_marked_by_way_of_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same rows in the same order, whatever is asked of them; the files are gone afterwards."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = normalise(all_captures(step=8).lazy())
+    held = mark(rows).collect()
+    monkeypatch.setattr(calls, "_HELD", 100)
+    marked = mark(rows)
+    assert marked.collect().equals(held)
+    assert marked.collect_schema() == held.schema
+    asked = ["input_tokens", "span_id"]
+    assert (
+        marked.filter("is_call").select(asked).head(20).collect().equals(held.filter("is_call").select(asked).head(20))
+    )
+    assert marked.select(pl.len()).collect().item() == len(held)
+    assert list(tmp_path.iterdir()) == []

@@ -47,7 +47,7 @@ def read(texts: pl.Series) -> pl.DataFrame:
     `@malformed` is true on rows that hold no JSON object.
     """
     seen: set[str] = set()
-    parts = [_part(part.to_series(), seen) for part in texts.to_frame().iter_slices(_AT_ONCE)]
+    parts = [_part(part.to_series(), seen) for part in texts.cast(pl.String).to_frame().iter_slices(_AT_ONCE)]
     frame = _named(stacked(parts)) if parts else pl.DataFrame()
     filled = frame.select([name for name in frame.columns if frame[name].null_count() < len(frame)])
     return _with_paths(filled.with_columns(_unquoted(filled.columns))) if filled.width else filled.clear(len(texts))
@@ -72,8 +72,9 @@ def _unexplained(part: pl.Series, frame: pl.DataFrame) -> pl.Series:
 
     Values may contain colons, but none after a quote unless they are objects or print one.
     """
-    known = frame.select(pl.sum_horizontal(pl.exclude(MALFORMED).is_not_null())).to_series() if frame.width else None
-    rest = pl.DataFrame({"text": part, "known": pl.repeat(0, len(part), eager=True) if known is None else known})
+    values = [pl.col(name).is_not_null() for name in frame.columns if name != MALFORMED]
+    known = frame.select(pl.sum_horizontal(values)).to_series() if values else pl.repeat(0, len(part), eager=True)
+    rest = pl.DataFrame({"text": part, "known": known})
     for sign in (":", '":'):
         rest = rest.filter(pl.col("text").str.count_matches(sign, literal=True).fill_null(0) != pl.col("known"))
     return rest["text"]
