@@ -31,10 +31,13 @@ CALL = {
 """A call of a model, as an instrumentation of today describes it."""
 
 ONCE = (
-    "analysis", "archive", "dashboard", "demo", "formats", "formats_read", "imports", "pricing", "report", "semconv",
-    "watching",
+    "analysis", "archive", "cli", "dashboard", "demo", "formats", "formats_read", "imports", "ingest", "pricing", "report",
+    "semconv", "store", "test_bad_input.py", "watching",
 )  # fmt: skip
-"""Rooms whose work is done by Polars, tables of data, servers and browsers, not by what differs between Pythons."""
+"""Rooms whose work is done by Polars, tables of data, servers and browsers, not by what differs between Pythons.
+
+What captures, journals, forks, joins, hooks into a program and runs trials is tested on every Python by default.
+"""
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -56,7 +56,6 @@ def events(result: Result, name: str) -> list[dict[str, Any]]:
     return [event["data"] for event in told if event["event"] == name]
 
 
-@pytest.mark.once  # a run that takes its time
 def test_a_run_of_another_process_is_watched_until_the_rule_fires(race: str) -> None:
     """Exit 0 where the candidate is better, 1 where it is worse; each look is recorded in the experiment and spends alpha."""
     better = watch("race", "--stop", "slow", "fast", "--json", "--store", race)

@@ -16,8 +16,6 @@ from otel_research.store.library import Library
 from otel_research.store.postgres import PostgresStore
 from otel_research.testing import recording
 
-pytestmark = pytest.mark.once  # what a server does
-
 KILLED = """
 import os, signal, sys
 import otel_research as otr

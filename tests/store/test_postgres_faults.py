@@ -22,8 +22,6 @@ from otel_research.store.library import Library
 from otel_research.store.postgres import PostgresStore
 from otel_research.testing import batch, recording, rows
 
-pytestmark = pytest.mark.once  # what a server does
-
 
 @pytest.fixture
 def own_server() -> Iterator[PostgresServer]:

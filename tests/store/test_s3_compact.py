@@ -15,8 +15,6 @@ from otel_research.store.objects import Bucket
 from otel_research.store.s3 import S3Store
 from otel_research.testing import batch, rows
 
-pytestmark = pytest.mark.once  # what a server does
-
 OWNER = "e" * 32
 MIB = 1 << 20
 

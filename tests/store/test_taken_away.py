@@ -19,8 +19,6 @@ from otel_research.store.postgres import PostgresStore
 from otel_research.store.s3 import S3Store
 from otel_research.testing import recording
 
-pytestmark = pytest.mark.once  # what a server does
-
 Change = Callable[[str, str], list[str]]
 """(database, role) -> the statements of the administrator."""
 
