@@ -29,6 +29,10 @@ GROUPS = nox.project.load_toml("pyproject.toml")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
 
+# Three workers and what they start share two cores: more threads in each only wait for one another, a fifth of all work.
+# `nox -s matrix` leaves Polars its threads.
+ONE_THREAD = {"POLARS_MAX_THREADS": "1"}
+
 IN_CI = os.environ.get("CI") == "true"
 SUPPORTED = ("3.11", "3.13")
 
@@ -100,7 +104,7 @@ def tests(session: nox.Session) -> None:
     """The whole test suite, against the installed package; what is marked `once` runs on the oldest Python only."""
     session.install(".[all,yaml]", *_group("test"))
     chosen = [] if session.python == PYTHONS[0] else ["-m", "not once"]
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "3", *chosen]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "3", *chosen]), env=ONE_THREAD)
 
 
 @nox.session(python=PYTHONS[0])
