@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import captures
 import polars as pl
 import pytest
 
-from otel_research.semconv import calls, keys, kinds, normalise
-from otel_research.semconv.calls import mark
+from otel_research.semconv import keys, kinds, normalise
 
 
-def all_captures(step: int = 1) -> pl.DataFrame:
-    return pl.concat([captures.raw(name) for name in captures.names()[::step]])
+def all_captures() -> pl.DataFrame:
+    return pl.concat([captures.raw(name) for name in captures.names()])
 
 
 @pytest.mark.parametrize("words", [32, 10**9], ids=["columns of few words", "every column"])
@@ -86,20 +82,3 @@ def test_many_rows_with_keys_that_nobody_reads_hide_none() -> None:
     found = keys.read(texts)
     assert found.columns == ["@gen_ai.tool.name"]
     assert found["@gen_ai.tool.name"].null_count() == 5000
-
-
-def test_many_rows_are_marked_by_way_of_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The same rows in the same order, whatever is asked of them; the files are gone afterwards."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    rows = normalise(all_captures(step=8).lazy())
-    held = mark(rows).collect()
-    monkeypatch.setattr(calls, "_HELD", 100)
-    marked = mark(rows)
-    assert marked.collect().equals(held)
-    assert marked.collect_schema() == held.schema
-    asked = ["input_tokens", "span_id"]
-    assert (
-        marked.filter("is_call").select(asked).head(20).collect().equals(held.filter("is_call").select(asked).head(20))
-    )
-    assert marked.select(pl.len()).collect().item() == len(held)
-    assert list(tmp_path.iterdir()) == []

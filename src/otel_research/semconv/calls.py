@@ -19,13 +19,8 @@ has its `attempts` and its `backoff_ms` (see `transport`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import polars as pl
 import polars.selectors as cs
-from polars.io.plugins import register_io_source
 
 from otel_research.semconv import filling, verdicts
 from otel_research.semconv.normalise import COMPUTED
@@ -41,8 +36,6 @@ _DECIDED = {
     filling.LEARNT: pl.String(),
 }
 _KEYS = ["id", "start_ns"]
-_HELD = 1_000_000
-"""So many rows of a plan that still makes their canonical columns are held in memory: some hundred MB."""
 MARKS = ("is_call", "excluded_because", "backoff_ms")
 
 
@@ -50,11 +43,8 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
     """The frame with `is_call`, `excluded_because` and `backoff_ms`; needs RAW and CANONICAL columns, keeps the order of rows.
 
     Two passes: a narrow one over identities, times and counts decides about the rows that repeat another; then
-    the wide frame streams past that decision. Memory grows with the narrow columns only. Many rows whose canonical columns
-    are still to be made (`normalise` in the same plan) are put into files in the temporary folder first.
+    the wide frame streams past that decision. Memory grows with the narrow columns only.
     """
-    if _is_computed(frame) and (rows := _count(frame)) > _HELD:
-        return _by_files(frame, rows)
     names = frame.collect_schema().names()
     kept = frame.drop([name for name in MARKS if name in names])
     missing = [column.name for column in schema.STORED if column.name not in names]
@@ -85,28 +75,6 @@ def _decision(whole: pl.LazyFrame) -> pl.LazyFrame:
 def _is_computed(whole: pl.LazyFrame) -> bool:
     """Whether `normalise` is still part of the plan."""
     return COMPUTED in whole.explain(optimized=False)
-
-
-def _count(frame: pl.LazyFrame) -> int:
-    return int(frame.select(pl.len()).collect(engine="streaming").item())
-
-
-def _by_files(frame: pl.LazyFrame, count: int) -> pl.LazyFrame:
-    """The marked rows of a plan that is worked out once, into files that both passes read."""
-
-    def batches(
-        columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, _size: int | None
-    ) -> Iterator[pl.DataFrame]:
-        with TemporaryDirectory(prefix="otel_research_") as folder:
-            # One part after the other, because a reader runs ahead of what it reads for and holds that.
-            for number, start in enumerate(range(0, count, _HELD)):
-                frame.slice(start, _HELD).sink_parquet(Path(folder) / f"{number:06}.parquet", compression="lz4")
-            marked = mark(pl.scan_parquet(folder))
-            marked = marked if predicate is None else marked.filter(predicate)
-            marked = marked if columns is None else marked.select(columns)
-            yield from (marked if rows is None else marked.head(rows)).collect_batches(maintain_order=True)
-
-    return register_io_source(batches, schema=lambda: mark(frame.clear().collect().lazy()).collect_schema())
 
 
 def _at_once(rows: pl.DataFrame) -> pl.DataFrame:
