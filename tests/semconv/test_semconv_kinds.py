@@ -56,6 +56,7 @@ def test_two_kinds_of_one_hash_are_not_one(monkeypatch: pytest.MonkeyPatch) -> N
         '{"other":{"a":[{"b":1}]},"gen_ai.tool.name":"x"}',
         '{"gen_ai.operation.name":"\\"gen_ai.operation.name\\":\\"chat\\"","gen_ai.tool.name":"x"}',
         '{"gen_ai.operation.name":null,"gen_ai.tool.name":"x"}',
+        '{"gen_ai.tool.name" : "x","url.full":"a:b"}',
     ],
 )
 @pytest.mark.parametrize("at", [500, 20_000, 39_999])
@@ -74,6 +75,15 @@ def test_a_batch_without_a_key_is_a_batch(text: str | None, count: int) -> None:
     found = keys.read(pl.Series([text] * count, dtype=pl.String))
     assert [name for name in found.columns if name != keys.MALFORMED] == []
     assert normalise(pl.LazyFrame({"attributes": [text] * count})).collect().height == count
+
+
+@pytest.mark.parametrize("odd", ["*", "^.*$", "^a$", "text", "known", "@malformed", ""])
+def test_an_attribute_may_be_called_anything(odd: str) -> None:
+    """What means something to the engine is a name like any other, and hides no key of a later row."""
+    texts = pl.Series([f'{{"{odd}":1,"gen_ai.operation.name":"chat"}}'] * 2000 + ['{"gen_ai.tool.name":"x"}'] * 2)
+    found = keys.read(texts)
+    assert sorted(found.columns) == ["@gen_ai.operation.name", "@gen_ai.tool.name"]
+    assert found["@gen_ai.tool.name"].to_list()[-2:] == ["x", "x"]
 
 
 def test_many_rows_with_keys_that_nobody_reads_hide_none() -> None:

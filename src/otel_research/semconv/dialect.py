@@ -94,7 +94,7 @@ def by_word(value: pl.Expr, rule: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
             found = dict(zip(new, words.to_frame().select(rule(pl.col("word"))).to_series(), strict=True))
             if len(known) + len(found) > _REMEMBERED:
                 known.clear()
-            known.update(found)
+            known.update((word, answer) for word, answer in found.items() if len(word or "") <= _SHORT)
             told |= found
         return told
 
@@ -117,6 +117,8 @@ _UNKNOWN = "\0"
 """Stands for an answer that is not known yet; no rule gives it."""
 _REMEMBERED = 10_000
 """So many words' answers are kept for the next batch."""
+_SHORT = 200
+"""Longer words are not kept: a span's name may be a megabyte."""
 _LOOKED_UP = 64
 """Up to so many rows are answered from memory one by one; a query costs more."""
 _COMPARED = 8

@@ -68,15 +68,16 @@ def _part(texts: pl.Series, seen: set[str]) -> pl.DataFrame:
 
 
 def _unexplained(part: pl.Series, frame: pl.DataFrame) -> pl.Series:
-    """Texts that may have other keys than the frame's: as many colons as values means that there is none.
+    """Texts that may have other keys than the frame's: no more colons than values means that there is none.
 
     Values may contain colons, but none after a quote unless they are objects or print one.
     """
-    values = [pl.col(name).is_not_null() for name in frame.columns if name != MALFORMED]
-    known = frame.select(pl.sum_horizontal(values)).to_series() if values else pl.repeat(0, len(part), eager=True)
-    rest = pl.DataFrame({"text": part, "known": known})
-    for sign in (":", '":'):
-        rest = rest.filter(pl.col("text").str.count_matches(sign, literal=True).fill_null(0) != pl.col("known"))
+    values = frame.drop(MALFORMED, strict=False)
+    # Keys are anybody's words, so they are not asked for by name: "*" and "^a$" would mean several.
+    counted = values.select(pl.sum_horizontal(pl.all().is_not_null())).to_series() if values.width else None
+    rest = pl.DataFrame({"text": part, "known": pl.repeat(0, len(part), eager=True) if counted is None else counted})
+    for sign in (":", r'"\s*:'):
+        rest = rest.filter(pl.col("text").str.count_matches(sign, literal=sign == ":").fill_null(0) != pl.col("known"))
     return rest["text"]
 
 
@@ -86,7 +87,7 @@ def _keys_of(texts: pl.Series, room: int = 0) -> set[str]:
     for text in texts:
         row = row_of(text) or {}
         known |= row.keys() & KNOWN
-        others |= {key for key in row.keys() - KNOWN if room and not isinstance(row[key], (list, dict))}
+        others |= {key for key in row.keys() - KNOWN - {MALFORMED} if room and not isinstance(row[key], (list, dict))}
     return known | (others if len(others) <= room else set())
 
 
