@@ -37,9 +37,12 @@ for number in range(count):
     with tracer.start_as_current_span(f"work {number}"):
         pass
 slow.shutdown()
-print(json.dumps({"received": Slow.received}))
+sys.stdout.write(json.dumps({"received": Slow.received}) + "\\n")
 """
-"""Makes spans as fast as it can, beside an exporter that cannot keep up."""
+"""Makes spans as fast as it can, beside an exporter that cannot keep up.
+
+Its last line is one `write`: `print` makes two, and a console exporter's thread writes between them.
+"""
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Stored = Callable[..., otr.Experiment]
