@@ -184,13 +184,16 @@ def test_the_errors_are_the_servers(run: Run) -> None:
 
 
 def test_streams_are_the_servers(run: Run) -> None:
-    """The calls that are streams are the server's, and only those have a time to the first token."""
+    """The calls that are streams are the server's, and only those have a time to the first token.
+
+    Two clocks (the span's and the instrumentation's own) may disagree by a millisecond.
+    """
     answered = run.calls.filter(pl.col("input_tokens").is_not_null())
     streams = sum(one.is_stream for one in run.exchanges if one.outcome == "answered")
     assert answered["streaming"].sum() == streams
     timed = answered.filter(pl.col("ttft_ms").is_not_null())
     assert timed["streaming"].all()
-    assert timed.filter(pl.col("ttft_ms") > pl.col("duration_ms")).is_empty()
+    assert timed.filter(pl.col("ttft_ms") > pl.col("duration_ms") + 1).is_empty()
 
 
 def test_tools_and_agents_are_no_calls(run: Run) -> None:

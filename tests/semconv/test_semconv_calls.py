@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 from made_spans import CHAT, MS, START, marked, one, span
 
 from otel_research.semconv import findings, normalise
@@ -81,6 +82,20 @@ def test_concurrent_calls_never_merge() -> None:
     rows = [span(0, CHAT | {"gen_ai.response.id": "r"}, span_id=f"c{n}", trace_id=f"t{n}") for n in range(20)]
     later = [span(9, CHAT | {"gen_ai.response.id": "r"}, span_id="late", scope="another")]
     assert [row["is_call"] for row in marked(*rows, *later)] == [True] * 21
+
+
+@pytest.mark.parametrize(("first", "expected"), [(8, 3.0), (4, None), (40, None)])
+def test_a_first_token_learnt_from_the_row_around_counts_from_the_inner_rows_start(
+    first: int, expected: float | None
+) -> None:
+    """Before the inner row's start, or after its end, it is no first token of it."""
+    streamed = {**CHAT, "gen_ai.request.stream": True}
+    start = START - 5 * MS
+    outer = span(1, {**streamed, "gen_ai.response.time_to_first_chunk": first / 1e3}, start_ns=start, scope="litellm")
+    inner = span(0, streamed, parent_span_id="s1")
+    rows = marked({**outer, "end_ns": START + 60 * MS}, inner)
+    assert [row["is_call"] for row in rows] == [False, True]
+    assert rows[1]["ttft_ms"] == expected
 
 
 def test_concurrent_twins_are_matched_one_to_one() -> None:

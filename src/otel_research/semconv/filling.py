@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from otel_research.semconv import times
 from otel_research.semconv.times import milliseconds
 from otel_research.spans import schema
 
@@ -31,12 +32,14 @@ def learnt(facts: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Per row that counts (`id`, `start_ns`): the first known value of each fact among the rows left out for it."""
     left_out = found.filter(pl.col("keeper").is_not_null())
     told = facts.join(left_out, on=["id", "start_ns"], how="inner").sort("start_ns", "id")
-    first = [pl.col(name).drop_nulls().first().alias(f"_{name}") for name in FACTS]
+    later_ms = milliseconds(pl.col("keeper_start_ns") - pl.col("start_ns"))
     # A log row begins when its stream has ended: with its request's start that is the whole of the call.
-    whole_ms = milliseconds(pl.col("keeper_start_ns") - pl.col("start_ns")).filter(
-        pl.col("because") == "stream_request"
-    )
-    per_keeper = told.group_by("keeper", "keeper_start_ns").agg(*first, whole_ms.max().alias("_whole_ms"))
+    is_request = pl.col("because") == "stream_request"
+    # Another row's first token came that long after its own start, not after the start of the row that counts.
+    since = pl.when(is_request).then("ttft_ms").otherwise((pl.col("ttft_ms") - later_ms).round(6))
+    told = told.with_columns(since.alias("ttft_ms"), whole_ms=pl.when(is_request).then(later_ms))
+    first = [pl.col(name).drop_nulls().first().alias(f"_{name}") for name in FACTS]
+    per_keeper = told.group_by("keeper", "keeper_start_ns").agg(*first, pl.col("whole_ms").max().alias("_whole_ms"))
     text = pl.struct([field.name for field in _LEARNT.fields]).struct.json_encode().alias(LEARNT)
     return per_keeper.select(id="keeper", start_ns="keeper_start_ns", **{LEARNT: text})
 
@@ -61,6 +64,7 @@ def _gaps_filled() -> list[pl.Expr]:
     fits = unknown | (pl.col("_input_tokens") == pl.col("input_tokens")).fill_null(True)
     counted = unknown & (pl.col("_input_tokens").is_not_null() | pl.col("_output_tokens").is_not_null())
     gaps = {name: _gap(name) for name in _SINGLE} | {name: _gap(name) & fits for name in _PARTS}
+    gaps["ttft_ms"] &= times.possible_ttft(pl.col("_ttft_ms"), pl.coalesce("_whole_ms", "duration_ms"))
     flag = (
         pl.when(counted)
         .then(pl.lit("usage_from_twin"))

@@ -67,5 +67,10 @@ def _streaming(attributes: Attributes) -> pl.Expr:
 def first_token() -> pl.Expr:
     """The time to the first token, where it can be one: streamed, after the start, before the end."""
     value = pl.col("ttft_ms")
-    possible = (value >= 0) & (value <= pl.col("duration_ms") + _SLACK_MS).fill_null(True)
+    possible = possible_ttft(value, pl.col("duration_ms"))
     return pl.when(possible & pl.col("streaming").fill_null(True)).then(value).alias("ttft_ms")
+
+
+def possible_ttft(value: pl.Expr, duration: pl.Expr) -> pl.Expr:
+    """Whether the first token came after the start and not after the end, where that is known."""
+    return (value >= 0) & (value <= duration + _SLACK_MS).fill_null(True)
