@@ -29,7 +29,7 @@ def decode(texts: pl.Series, dtype: pl.Struct) -> pl.DataFrame:
     """One column per field of `dtype`; null where the key is absent or the row is not a JSON object."""
     if texts.is_empty():
         return pl.DataFrame(schema={field.name: field.dtype for field in dtype.fields})
-    parts = texts.to_frame().iter_slices(ROWS_PER_SLICE)
+    parts = without_blanks(texts).to_frame().iter_slices(ROWS_PER_SLICE)
     return stacked([_decode_slice(part.to_series(), dtype) for part in parts])
 
 
@@ -52,19 +52,18 @@ def row_of(text: str | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _without_blanks(texts: pl.Series) -> pl.Series:
-    """A blank text makes `json_decode` skip the row and shift the rest, so it becomes an empty object."""
-    blank = texts.str.len_bytes() < 2
+def without_blanks(texts: pl.Series) -> pl.Series:
+    """An empty text makes `json_decode` skip the row and shift the rest, so it becomes an empty object."""
+    blank = texts.str.len_bytes() == 0
     if texts.null_count() or blank.any():
         texts = pl.select(pl.when(blank.fill_null(True)).then(pl.lit(_EMPTY)).otherwise(texts)).to_series()
     return texts.rename("json")
 
 
 def decode_plain(texts: pl.Series, dtype: pl.Struct) -> pl.DataFrame | None:
-    """The same for one slice of ordinary rows; None where any value is not of the wanted type."""
-    ready = _without_blanks(texts)
+    """The same for one slice of ordinary rows, none of them blank; None where any value is not of the wanted type."""
     try:
-        rows = ready.str.json_decode(dtype)
+        rows = texts.str.json_decode(dtype)
     except (pl.exceptions.PolarsError, IndexError):
         return None
     return rows.struct.unnest() if len(rows) == len(texts) else None

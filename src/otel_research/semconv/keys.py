@@ -22,7 +22,9 @@ from otel_research.semconv.attributes import (
     row_of,
     stacked,
     struct_of,
+    without_blanks,
 )
+from otel_research.semconv.beginnings import Split, split
 from otel_research.semconv.dialect import PREFIX
 from otel_research.semconv.search import suspects
 
@@ -46,11 +48,28 @@ def read(texts: pl.Series) -> pl.DataFrame:
 
     `@malformed` is true on rows that hold no JSON object.
     """
-    seen: set[str] = set()
-    parts = [_part(part.to_series(), seen) for part in texts.cast(pl.String).to_frame().iter_slices(_AT_ONCE)]
-    frame = _named(stacked(parts)) if parts else pl.DataFrame()
+    ready = without_blanks(texts.cast(pl.String))
+    divided = split(ready)
+    typed = _all(ready) if divided is None else _together(divided)
+    frame = _named(typed)
     filled = frame.select([name for name in frame.columns if frame[name].null_count() < len(frame)])
     return _with_paths(filled.with_columns(_unquoted(filled.columns))) if filled.width else filled.clear(len(texts))
+
+
+def _all(texts: pl.Series) -> pl.DataFrame:
+    """The keys of all rows as columns, part by part."""
+    seen: set[str] = set()
+    parts = [_part(part.to_series(), seen) for part in texts.to_frame().iter_slices(_AT_ONCE)]
+    return stacked(parts) if parts else pl.DataFrame()
+
+
+def _together(divided: Split) -> pl.DataFrame:
+    """What follows the beginnings, beside what these say; of a key that is in both the first one counts, as ever."""
+    rest, heads = _all(divided.rest), _all(pl.Series(divided.heads))
+    broken = rest[MALFORMED] if MALFORMED in rest.columns else pl.repeat(None, len(rest), dtype=pl.Boolean, eager=True)
+    before = heads.drop(MALFORMED, strict=False)[divided.number.set(broken.fill_null(False), None)]
+    twice = [pl.coalesce(before[name], rest[name]).alias(name) for name in before.columns if name in rest.columns]
+    return rest.hstack(before.drop(rest.columns, strict=False)).with_columns(twice)
 
 
 def _part(texts: pl.Series, seen: set[str]) -> pl.DataFrame:
@@ -73,12 +92,16 @@ def _unexplained(part: pl.Series, frame: pl.DataFrame) -> pl.Series:
     Values may contain colons, but none after a quote unless they are objects or print one.
     """
     values = frame.drop(MALFORMED, strict=False)
+    colons = part.str.count_matches(":", literal=True).fill_null(0)
+    # Every value has a colon of its own: as many in all means as many in each row.
+    if colons.sum() == sum(len(value) - value.null_count() for value in values.iter_columns()):
+        return part.clear()
     # Keys are anybody's words, so they are not asked for by name: "*" and "^a$" would mean several.
     counted = values.select(pl.sum_horizontal(pl.all().is_not_null())).to_series() if values.width else None
-    rest = pl.DataFrame({"text": part, "known": pl.repeat(0, len(part), eager=True) if counted is None else counted})
-    for sign in (":", r'"\s*:'):
-        rest = rest.filter(pl.col("text").str.count_matches(sign, literal=sign == ":").fill_null(0) != pl.col("known"))
-    return rest["text"]
+    known = pl.repeat(0, len(part), eager=True) if counted is None else counted
+    rest = pl.DataFrame({"text": part, "known": known}).filter(colons != known)
+    quoted = pl.col("text").str.count_matches(r'"\s*:').fill_null(0)
+    return rest.filter(quoted != pl.col("known"))["text"]
 
 
 def _keys_of(texts: pl.Series, room: int = 0) -> set[str]:

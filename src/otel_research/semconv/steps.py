@@ -40,7 +40,8 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
         (*_fields(attributes), *_models(attributes)),
         tuple(_words()),
         tuple(_provider()),
-        (tokens.silent().alias("is_silent"), tokens.implausible().alias("is_implausible"), *tokens.counts()),
+        (tokens.silent().alias("is_silent"), *tokens.whole()),
+        (tokens.implausible().alias("is_implausible"), *tokens.counts()),
         (
             tokens.exclusive_input().alias("was_exclusive"),
             tokens.in_buckets(_has_buckets(attributes)).alias("was_bucketed"),

@@ -53,16 +53,19 @@ COUNTS = (
     "image_input_tokens",
     "image_output_tokens",
 )
+_FRESH = "fresh_input_tokens"
+_WHOLE = "_whole_"
+
+
+def whole() -> list[pl.Expr]:
+    """The counts that can be one, beside what the span wrote."""
+    return [whole_number(pl.col(name)).alias(_WHOLE + name) for name in (*COUNTS, _FRESH)]
 
 
 def counts() -> list[pl.Expr]:
     """Whole numbers, not negative; input 0 with output 0 and no total means "not reported"."""
-    whole = {name: whole_number(pl.col(name)) for name in COUNTS}
-    nothing = silent()
-    return [
-        pl.when(~nothing).then(value).alias(name) if name != "total_tokens" else value.alias(name)
-        for name, value in whole.items()
-    ] + [whole_number(pl.col("fresh_input_tokens")).alias("fresh_input_tokens")]
+    told = [pl.when(~pl.col("is_silent")).then(_WHOLE + name).alias(name) for name in COUNTS if name != "total_tokens"]
+    return [*told, *(pl.col(_WHOLE + name).alias(name) for name in ("total_tokens", _FRESH))]
 
 
 def silent() -> pl.Expr:
@@ -78,7 +81,7 @@ def whole_number(value: pl.Expr) -> pl.Expr:
 
 def implausible() -> pl.Expr:
     """Rows with a number that is no count of tokens."""
-    return pl.any_horizontal((pl.col(name).is_not_null() & whole_number(pl.col(name)).is_null()) for name in COUNTS)
+    return pl.any_horizontal((pl.col(name).is_not_null() & pl.col(_WHOLE + name).is_null()) for name in COUNTS)
 
 
 def _cached() -> pl.Expr:
