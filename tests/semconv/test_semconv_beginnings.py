@@ -65,6 +65,20 @@ def test_whatever_follows_a_shared_beginning(odd: str, always: None) -> None:
         assert same(cut, whole(texts))
 
 
+@pytest.mark.parametrize("cut", ["torn", "long"])
+def test_a_comma_in_a_string_that_is_not_closed_separates_nothing(
+    cut: str, always: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = '{"gen_ai.operation.name":"chat","gen_ai.tool.name":"one, two, three","gen_ai.usage.input_tokens":7}'
+    torn = text[: text.index(" two") + 4]
+    texts = pl.Series([text] * 40 + ([torn] * 40 if cut == "torn" else []))
+    monkeypatch.setattr(beginnings, "_REACH", len(torn) if cut == "long" else 10**6)
+    divided = beginnings.split(texts)
+    assert divided is not None
+    assert set(divided.heads) <= {'{"gen_ai.operation.name":"chat"}', text[: text.index(',"gen_ai.usage')] + "}"}
+    assert keys.read(texts)["@gen_ai.tool.name"].to_list() == ["one, two, three"] * 40 + [None] * (len(texts) - 40)
+
+
 def test_all_captures_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pl.concat([captures.raw(name) for name in captures.names()]).sample(fraction=1, shuffle=True, seed=4)
     expected = normalise(rows.lazy()).collect()
@@ -89,7 +103,7 @@ def test_cut_before_any_attribute_the_object_is_the_same(row: dict[str, object])
     begun = list(beginnings._beginnings(text))
     assert len(begun) == len(row) - 1
     for head in begun:
-        first, rest = json.loads(head.rstrip(",") + "}"), json.loads("{" + text.removeprefix(head))
+        first, rest = json.loads(head[:-1] + "}"), json.loads("{" + text.removeprefix(head))
         assert first | rest == row
 
 

@@ -159,16 +159,18 @@ def _ledger_problems(folder: Path, manifest: Manifest, ended: int) -> Iterator[P
 
 def _column_problems(folder: Path, spans: pl.LazyFrame) -> Iterator[Problem]:
     """Canonical columns from the raw ones; calls and their cost from those and the kept prices."""
+    import polars as pl
+
     from otel_research.pricing import kept, price
     from otel_research.semconv import calls, normalise
     from otel_research.spans.schema import ALL, IDENTITY, RAW, names
 
     table = kept.again(msgspec.json.decode((folder / "prices.json").read_bytes()))
     again = price(calls.mark(normalise(spans.select(names(RAW)))), table).select(names(ALL))
-    columns = [name for name in names(ALL) if name not in IDENTITY and name not in names(RAW)]
-    both = spans.join(again, on=list(IDENTITY), how="inner", nulls_equal=True, suffix=" again").collect()
-    for name in columns:
-        if name in both.columns:
-            different = int((~both[name].eq_missing(both[f"{name} again"])).sum())
-            if different:
-                yield Problem("spans", f"{different} values of {name} are not what the spans and prices give")
+    both = spans.join(again, on=list(IDENTITY), how="inner", nulls_equal=True, suffix=" again")
+    there = set(both.collect_schema().names())
+    columns = [name for name in names(ALL) if f"{name} again" in there and name not in names(RAW)]
+    differs = [(~pl.col(name).eq_missing(pl.col(f"{name} again"))).sum().alias(name) for name in columns]
+    for name, different in both.select(differs).collect(engine="streaming").row(0, named=True).items():
+        if different:
+            yield Problem("spans", f"{different} values of {name} are not what the spans and prices give")

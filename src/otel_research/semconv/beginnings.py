@@ -24,7 +24,9 @@ _MOST = 8
 """Each beginning is looked for in every text."""
 _LEAST = 4096
 """Below so many rows finding beginnings costs more than it saves."""
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]')
+_REACH = 2048
+"""Beginnings are looked for in so many characters of a text."""
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},"]')
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def split(texts: pl.Series) -> Split | None:
     head = pl.lit(pl.Series(heads)).gather(pl.col("number"))
     cut = pl.concat_str(pl.lit("{"), text.str.strip_prefix(head))
     rest = frame.select(pl.coalesce(cut, text)).to_series()
-    return Split([head.rstrip(",") + "}" for head in heads], frame["number"], rest.rename(texts.name))
+    return Split([head[:-1] + "}" for head in heads], frame["number"], rest.rename(texts.name))
 
 
 def _shared(texts: pl.Series) -> list[str]:
@@ -63,8 +65,10 @@ def _shared(texts: pl.Series) -> list[str]:
 def _beginnings(text: str) -> Iterator[str]:
     """What precedes each attribute but the first, comma included."""
     depth = 0
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text, 0, _REACH):
         sign = token.group()
+        if sign == '"':  # A string that is not closed, here at least: its commas separate nothing.
+            return
         depth += (sign in "{[") - (sign in "]}")
         if sign == "," and depth == 1:
             yield text[: token.end()]
