@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from frames import Rows
 
+from otel_research.analysis.compare import compare
 from otel_research.analysis.interim import Interim, interim
 from otel_research.analysis.subject import Subject
 from otel_research.errors import NotEnoughData
@@ -75,6 +76,16 @@ def test_peeking_twenty_times_without_a_declared_n_keeps_the_level() -> None:
     # Fixed-n tests would stop in about 25 % of such runs.
     # 60 runs at a true 5 %: more than 9 has probability 0.1 %.
     assert stopped <= 9
+
+
+def test_a_score_of_right_and_wrong_changes_by_points_as_in_a_comparison() -> None:
+    """0.5 -> 0.7 of 0/1 values is 20 points, 5 -> 6 points of ten is 20 %."""
+    right = [0.0, 1.0] * 50, [0.0] * 30 + [1.0] * 70
+    graded = [4.0, 6.0] * 50, [5.0, 7.0] * 50
+    for (baseline, candidate), unit, estimand in ((right, "points", "rate"), (graded, "%", "mean")):
+        found = interim(baseline, candidate, metric="score:x")
+        assert (found.improvement_pct, found.unit) == (pytest.approx(20.0), unit)
+        assert compare(baseline, candidate, metrics=["score:x"]).effects["score:x"].estimand == estimand
 
 
 def test_a_look_at_nothing_is_refused() -> None:

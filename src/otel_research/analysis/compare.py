@@ -236,7 +236,7 @@ def _pair(a: Arm, b: Arm, options: Options, pairs: int = 1) -> _Draft:
             tuning=2.0 * draft.declared if is_early and draft.declared else None,
             family=1 if options.correction == "none" else pairs * draft.beside(name),
         )
-        make = rates.rate if _is_rate(name, x, y) else effect.numeric
+        make = rates.rate if rates.is_rate(name, x, y) else effect.numeric
         made, found = make(plan, x, y)
         draft.effects[name] = msgspec.structs.replace(made, is_primary=name in draft.primary)
         is_binary = make is rates.rate
@@ -246,11 +246,6 @@ def _pair(a: Arm, b: Arm, options: Options, pairs: int = 1) -> _Draft:
         draft.reasons |= found.reasons
         draft.n_resamples = found.n_resamples or draft.n_resamples
     return draft
-
-
-def _is_rate(name: str, x: Sample, y: Sample) -> bool:
-    even = x.is_even and y.is_even
-    return (name == "success_rate" or not declared.is_time(name)) and even and rates.is_binary(x, y)
 
 
 def _correct(drafts: list[_Draft], correction: str, alpha: float) -> None:

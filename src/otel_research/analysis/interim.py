@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 
 from otel_research.analysis import arms as sides
-from otel_research.analysis import declared, fingerprint
+from otel_research.analysis import declared, fingerprint, rates
 from otel_research.analysis.arms import Arm, Sample
 from otel_research.analysis.effect import aligned, design_of
 from otel_research.analysis.means import average, no_percent, t_test
@@ -54,7 +54,7 @@ class Interim(Result, frozen=True, kw_only=True):
     improvement_ci: Interval | None
     """Holds at this look and all others together."""
     gain: float | None
-    """How far the mean is better, in the outcome's own unit; None for a geometric mean."""
+    """How far the mean or rate is better, in the outcome's own unit; None for a geometric mean."""
     gain_ci: Interval | None
     """Holds like `improvement_ci`."""
     z: float
@@ -67,6 +67,11 @@ class Interim(Result, frozen=True, kw_only=True):
     """Confidence sequence: a p-value that holds at every look."""
     stop: bool
     verdict: Literal["better", "worse", "continue"]
+
+    @property
+    def unit(self) -> Literal["%", "points"]:
+        """Of `improvement_pct`: a rate changes by percentage points."""
+        return "points" if self.estimand.startswith("rate of ") else "%"
 
     def note(self) -> dict[str, Any]:
         """What to record of this look, as an annotation."""
@@ -106,7 +111,7 @@ def interim(
     alpha /= family
     plan = Plan(
         outcome=name,
-        estimand="geomean" if declared.is_time(name) and _positive(first, second) else "mean",
+        estimand=_estimand(name, first, second),
         unit=sides.UNITS.get(name, "1"),
         direction=declared.direction(a, b, name),
         design=design_of(first, second, paired),
@@ -230,11 +235,18 @@ def _shown(
         shown = {"improvement_pct": _ratio(plan, found[0]), "improvement_ci": ci}
         return none | shown, dict.fromkeys(("gain", "gain_ci"), why)
     shown = {"gain": found[0], "gain_ci": found[1]}
-    absent = None if plan.outcome == "success_rate" else no_percent(plan, *pair)
+    absent = None if plan.estimand == "rate" else no_percent(plan, *pair)
     if absent:
         return none | shown, dict.fromkeys(("improvement_pct", "improvement_ci"), absent)
-    by = 100 / (1 if plan.outcome == "success_rate" else average(pair[0], plan, pair[1]))
+    by = 100 / (1 if plan.estimand == "rate" else average(pair[0], plan, pair[1]))
     return shown | {"improvement_pct": by * found[0], "improvement_ci": scaled(found[1], by)}, {}
+
+
+def _estimand(name: str, first: Sample, second: Sample) -> str:
+    """What is compared of the outcome's values: as in `compare`, for times their geometric mean."""
+    if declared.is_time(name) and _positive(first, second):
+        return "geomean"
+    return "rate" if rates.is_rate(name, first, second) else "mean"
 
 
 def _ratio(plan: Plan, gain: float) -> float:

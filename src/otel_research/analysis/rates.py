@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from otel_research.analysis import declared
 from otel_research.analysis.arms import Sample, item_means, shared_items
 from otel_research.analysis.comparison import Change, Effect, EffectSize, Test
 from otel_research.analysis.effect import aligned
@@ -18,9 +19,11 @@ from otel_research.analysis.stats.weighted import Weighted, rate_interval
 from otel_research.errors import NotEnoughData
 
 
-def is_binary(a: Sample, b: Sample) -> bool:
-    """Whether every value is 0 or 1."""
-    return all(bool(np.isin(sample.values, (0.0, 1.0)).all()) for sample in (a, b))
+def is_rate(outcome: str, a: Sample, b: Sample) -> bool:
+    """Whether the outcome's mean is a rate: every value is 0 or 1 and counts alike. A time of 1 s is no success."""
+    even = a.is_even and b.is_even
+    binary = all(bool(np.isin(sample.values, (0.0, 1.0)).all()) for sample in (a, b))
+    return even and binary and not declared.is_time(outcome)
 
 
 def rate(plan: Plan, baseline: Sample, candidate: Sample) -> tuple[Effect, Found]:

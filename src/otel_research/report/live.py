@@ -184,8 +184,8 @@ class View:
 
 def _look(told: Mapping[str, Any]) -> str:
     """A look in one line: what was found so far, and whether it is enough."""
-    unit = " points" if told["outcome"] == "success_rate" else " %"
-    value, unit = (told["gain"], "") if told["improvement_pct"] is None else (told["improvement_pct"], unit)
+    share_of = told["improvement_pct"]
+    value, unit = (told["gain"], "") if share_of is None else (share_of, f" {told['unit']}")
     share = "" if told["fraction"] is None else f" of the declared n: {100 * told['fraction']:.0f} %"
     sides = f"{_plain(told['candidate'])} against {_plain(told['baseline'])}"
     found = f"{value:+.3g}{unit} [{amount(told['low'])}, {amount(told['high'])}]"
