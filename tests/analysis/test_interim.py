@@ -84,7 +84,7 @@ def test_a_score_of_right_and_wrong_changes_by_points_as_in_a_comparison() -> No
     graded = [4.0, 6.0] * 50, [5.0, 7.0] * 50
     for (baseline, candidate), unit, estimand in ((right, "points", "rate"), (graded, "%", "mean")):
         found = interim(baseline, candidate, metric="score:x")
-        assert (found.improvement_pct, found.unit) == (pytest.approx(20.0), unit)
+        assert (found.improvement_pct, found.change_unit) == (pytest.approx(20.0), unit)
         assert compare(baseline, candidate, metrics=["score:x"]).effects["score:x"].estimand == estimand
 
 

@@ -69,7 +69,7 @@ class Interim(Result, frozen=True, kw_only=True):
     verdict: Literal["better", "worse", "continue"]
 
     @property
-    def unit(self) -> Literal["%", "points"]:
+    def change_unit(self) -> Literal["%", "points"]:
         """Of `improvement_pct`: a rate changes by percentage points."""
         return "points" if self.estimand.startswith("rate of ") else "%"
 

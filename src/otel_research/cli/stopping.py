@@ -66,7 +66,7 @@ class StopRule:
             name: getattr(found, name)
             for name in ("outcome", "baseline", "candidate", "rule", "look", "n", "fraction", "improvement_pct", "gain",
                          "stop", "verdict")
-        } | {"low": ci and ci.low, "high": ci and ci.high, "unit": found.unit}  # fmt: skip
+        } | {"low": ci and ci.low, "high": ci and ci.high, "unit": found.change_unit}  # fmt: skip
 
     def _interim(self) -> Interim:
         from otel_research.numbers import interim
