@@ -31,13 +31,24 @@ CALL = {
 """A call of a model, as an instrumentation of today describes it."""
 
 ONCE = (
-    "analysis", "archive", "cli", "dashboard", "demo", "formats", "formats_read", "imports", "ingest", "pricing", "report",
-    "semconv", "store", "test_bad_input.py", "watching",
+    "analysis", "archive", "cli", "dashboard", "demo", "formats", "formats_read", "imports", "ingest", "live", "pricing",
+    "report", "semconv", "store", "test_bad_input.py", "watching",
 )  # fmt: skip
-"""Rooms whose work is done by Polars, tables of data, servers and browsers, not by what differs between Pythons.
+"""Rooms whose work is done by Polars, tables of data, servers, clients and browsers, not by what differs between Pythons.
 
 What captures, journals, forks, joins, hooks into a program and runs trials is tested on every Python by default.
 """
+
+
+_NOT_ONCE = "not once"
+"""What the default asks for on all Pythons but one: such a room is not even imported then."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collecting takes each worker of each run as long as many a test: what is left out is not collected."""
+    here = Path(__file__).parent
+    is_left_out = config.option.markexpr == _NOT_ONCE and collection_path in [here / name for name in ONCE]
+    return True if is_left_out else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,6 +18,7 @@ from otel_research.spans.record import Definition
 from otel_research.store import seal
 from otel_research.store.disk import DiskStore
 
+pytestmark = pytest.mark.once  # what files hold after a crash
 SPANS = 40
 LEFT_OPEN = {37}
 CARRIED = {5}

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import otel_research as otr
 
+pytestmark = pytest.mark.once  # what a file system does
 ON_NFS = """
 import errno, fcntl
 import otel_research.journal.segment as segment

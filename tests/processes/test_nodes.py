@@ -27,6 +27,8 @@ from otel_research.testing import recording
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
+pytestmark = pytest.mark.once  # files of several nodes, merged
+
 NODE = """
 number = int(sys.argv[1])
 otr.configure()

@@ -20,6 +20,8 @@ from otel_research.store.library import Library
 from otel_research.testing import recording
 
 Start = Callable[..., "subprocess.Popen[str]"]
+pytestmark = pytest.mark.once  # networks and stores
+
 NODE = (
     WORK
     + """
