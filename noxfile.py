@@ -105,7 +105,13 @@ def tests(session: nox.Session) -> None:
     """The whole test suite, against the installed package; what is marked `once` runs on the oldest Python only."""
     session.install(".[all,yaml]", *_group("test"))
     chosen = [] if session.python == PYTHONS[0] else ["-m", "not once"]
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "3", *chosen]), env=ONE_THREAD)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        *(session.posargs or ["-q", "-n", "3", "--dist", "worksteal", *chosen]),
+        env=ONE_THREAD,
+    )
 
 
 @nox.session(python=PYTHONS[0])

@@ -32,7 +32,8 @@ CALL = {
 
 ONCE = (
     "analysis", "archive", "cli", "dashboard", "demo", "formats", "formats_read", "imports", "ingest", "live", "pricing",
-    "report", "semconv", "store", "test_bad_input.py", "watching",
+    "report", "semconv", "store", "test_bad_input.py", "test_core_install.py",
+    "test_layers.py", "watching",
 )  # fmt: skip
 """Rooms whose work is done by Polars, tables of data, servers, clients and browsers, not by what differs between Pythons.
 
