@@ -255,7 +255,8 @@ def _asides(found: dict[Key, Draft], table: Tables) -> None:
     calls = table.rows.filter(pl.col("aside").is_not_null() & (pl.col("is_call") | is_apart))
     if not calls.height:
         return
-    groups = engine.with_medians(table.on_engine(calls), [*table.keys, "aside"], _aside_spec(), {"p50": "latency_ms"})
+    sent = table.on_engine(calls.select(*table.keys, "aside", *_OF_ASIDES))
+    groups = engine.with_medians(sent, [*table.keys, "aside"], _aside_spec(), {"p50": "latency_ms"})
     for (*head, name), raw in sorted(groups.items(), key=lambda pair: str(pair[0][-1])):
         draft = found.get(tuple(head))
         if draft is None:
@@ -267,6 +268,12 @@ def _asides(found: dict[Key, Draft], table: Tables) -> None:
             raw["p50"] = weighted.quantiles(rows["latency_ms"].to_numpy(), weights, [0.5])[0]
         draft.aside[name] = sections.aside(raw)
         _aside_reasons(draft, name)
+
+
+_OF_ASIDES = (
+    "latency_ms", "weight", "is_failed", "is_interrupted", "cost_nano_usd", "input_tokens", "output_tokens",
+)  # fmt: skip
+"""What `_aside_spec` reads: attributes and texts are not sent to a cluster."""
 
 
 def _aside_spec() -> dict[str, nw.Expr]:
