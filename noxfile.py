@@ -2,7 +2,7 @@
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
 Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), torture (long crash loops), bench (what things cost),
-cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages).
+cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), printed (browser and LaTeX).
 """
 
 from __future__ import annotations
@@ -269,3 +269,12 @@ def beside(session: nox.Session, vendor: str) -> None:
     """What each vendor's backend receives without us and beside us, and what we store: the table of the docs."""
     session.install(".[demo]", *BESIDE[vendor])
     session.run("python", "tests/vendors/beside.py", vendor)
+
+
+@nox.session(python=PYTHONS[0])
+def printed(session: nox.Session) -> None:
+    """Reports drawn by the real browser, light, dark, narrow and on paper, and set by the real LaTeX: `-- FOLDER` for the pictures."""
+    session.install(".[stats]", "playwright>=1.49")
+    session.run(
+        "python", "-m", "tests.report.printed", *(session.posargs or [str(Path(session.create_tmp()) / "printed")])
+    )

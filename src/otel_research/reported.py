@@ -62,11 +62,14 @@ def write_report(what: Any, path: str | Path, *, baseline: str | None = None, un
 
 def _of_result(result: Result) -> Any:
     from otel_research.analysis.comparison import Comparison
+    from otel_research.analysis.study import Study
     from otel_research.report import document
     from otel_research.report.values import amount, interval
 
     if isinstance(result, Comparison):
         return document.of_comparison(result.to_dict(), _software())
+    if isinstance(result, Study):
+        return document.of_study(result.to_dict(), _software())
     rows = []
     for row in result.shown():
         known = amount(row["value"]) if row["value"] is not None else row["text"]

@@ -20,6 +20,7 @@ from otel_research.cli import main
 from otel_research.errors import ConfigurationError
 from otel_research.report import figures, latex, markdown
 from otel_research.report.canvas import Figure, Scale, colour, scale_of
+from otel_research.report.document import Document, Section, Table
 from otel_research.report.metrics import COLOURS
 from otel_research.report.values import amount
 
@@ -161,12 +162,7 @@ def test_a_comparison_and_any_other_result_have_reports(host: Host, tmp_path: Pa
 
 def test_a_study_and_an_analysis_of_variance_have_reports(host: Host, tmp_path: Path) -> None:
     """Their numbers stand in every format, under what they are and how they were made."""
-    arms = [
-        {"condition": ["a"] * 12 + ["b"] * 12, "duration_ms": [10.0 + k % 12 + k // 12 + shift for k in range(24)]}
-        for shift in range(3)
-    ]
-    frames = [pl.DataFrame({**one, "is_call": [True] * 24, "start_ns": list(range(24))}) for one in arms]
-    for result in (otr.study(frames, baseline="a"), otr.anova([[1.0, 2, 3, 4], [2.0, 3, 4, 6], [5.0, 6, 7, 9]])):
+    for result in (study_of(), otr.anova([[1.0, 2, 3, 4], [2.0, 3, 4, 6], [5.0, 6, 7, 9]])):
         for ending in ("html", "md", "tex"):
             text = otr.write_report(result, tmp_path / f"r.{ending}").read_text()
             assert type(result).__name__ in text
@@ -174,6 +170,47 @@ def test_a_study_and_an_analysis_of_variance_have_reports(host: Host, tmp_path: 
             assert numbers
             shown = text.replace("{-}", "-")
             assert [one for one in numbers if one not in shown] == []
+
+
+def study_of(experiments: int = 3) -> otr.Study:
+    """A study of frames, each with 12 calls per condition."""
+    arms = [
+        {
+            "condition": ["a"] * 12 + ["b<i>"] * 12,
+            "duration_ms": [10.0 + k % 12 + k // 12 + shift for k in range(24)],
+            "is_call": [True] * 24,
+            "start_ns": list(range(24)),
+        }
+        for shift in range(experiments)
+    ]
+    return otr.study([pl.DataFrame(one) for one in arms], baseline="a")
+
+
+def test_a_study_report_draws_its_forest(tmp_path: Path) -> None:
+    """Every experiment is a square with its interval and a row of the table; the pooled effect is a diamond."""
+    study = study_of()
+    (pooled,) = study.outcomes.values()
+    page = otr.write_report(study, tmp_path / "s.html").read_text()
+    drawn = ET.fromstring(re.search(r"<svg.*?</svg>", page, re.DOTALL)[0])  # type: ignore[index]
+    names = [mark.text for mark in drawn.iter() if mark.tag.endswith("text")]
+    assert [row.experiment for row in pooled.forest] == names[-2 * len(pooled.forest) - 4 : -4 : 2]
+    sides = [float(mark.get("width", "")) for mark in drawn.iter() if mark.tag.endswith("rect")]
+    areas = [side**2 / row.weight for side, row in zip(sides, pooled.forest, strict=True)]
+    assert areas == pytest.approx([areas[0]] * len(areas), rel=0.02)  # area is weight
+    assert sum(mark.tag.endswith("path") for mark in drawn.iter()) == 1
+    text = " ".join(Reader(page).text)
+    assert "b<i> minus a, % of a" in text
+    assert f"{amount(pooled.i2)} % of the variation between experiments is not chance" in text
+
+
+def test_columns_of_latex_tables_fit_the_line_and_their_texts() -> None:
+    """No table is wider than its line, a short column takes less than a long one, and a hash may be broken."""
+    table = Table(("outcome", "is"), [["latency", "yes " * 40], ["hash", "0123456789" * 6]])
+    source = latex.render(Document("t", [], [Section("s", [table])]))
+    short, long = (float(share) for share in re.findall(r"dimexpr([\d.]+)", source))
+    assert short < long / 3
+    assert short + long <= 1
+    assert r"0\allowbreak{}1\allowbreak{}2" in source
 
 
 def test_several_candidates_are_each_compared(host: Host, tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 from otel_research.report import figures
 from otel_research.report.canvas import Figure
 from otel_research.report.comparison import effect_lines, footing, improvement_of, labels_of, place_of
+from otel_research.report.forest import axis_label, forest
 from otel_research.report.metrics import metric_lines, plural, warnings_of
 from otel_research.report.terminal import captured
-from otel_research.report.values import Footnotes, amount
+from otel_research.report.values import Footnotes, amount, interval, signed
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,69 @@ def of_result(
             Section("Methods", [Prose(f"Estimand: {result['estimand']}."), *_assumed(result)]),
             Section("Provenance", [Table(("", ""), list(facts))]),
         ],
+    )
+
+
+def of_study(study: Mapping[str, Any], software: Mapping[str, Any]) -> Document:
+    """The report of a study, from `Study.to_dict()`."""
+    count, outcomes = len(study["experiments"]), list(study["outcomes"].values())
+    facts = _facts({"data hash": study.get("data_hash"), "method": study["method"], **software})
+    corrected = f"P-values are corrected over all experiments and outcomes ({study['correction']})."
+    return Document(
+        f"Study: {study['candidate']} against {study['baseline']}",
+        [f"Study of {count} experiments: {', '.join(study['experiments'])}.", *map(_pooled, outcomes)],
+        [
+            *(Section(pooled["outcome"], list(_outcome(pooled, study))) for pooled in outcomes),
+            Section(
+                "Methods", [Prose(f"Estimand: {study['estimand']}. {corrected}"), *_assumed(study), *_warned(study)]
+            ),
+            Section("Provenance", [Table(("", ""), list(facts))]),
+        ],
+    )
+
+
+def _pooled(pooled: Mapping[str, Any]) -> str:
+    """One outcome over all experiments, in a sentence."""
+    unit = " %" if pooled["scale"] == "percent" else ""
+    return (
+        f"{pooled['outcome']}: {signed(pooled['effect'])}{unit}{interval(pooled['ci'])}, p = {amount(pooled['p_adjusted'])}; "
+        f"{amount(pooled['i2'])} % of the variation between experiments is not chance (I²)."
+    )
+
+
+def _outcome(pooled: Mapping[str, Any], study: Mapping[str, Any]) -> Iterable[Block]:
+    yield forest(pooled, study["candidate"], study["baseline"])
+    rows = [
+        [
+            row["experiment"],
+            " / ".join(map(amount, row["n"])),
+            signed(row["effect"]) + interval(row["ci"]),
+            f"{100 * row['weight']:.0f} %",
+            amount(row["p_adjusted"]),
+            "–"
+            if row["pooled_without"] is None
+            else signed(row["pooled_without"]) + interval(row["pooled_without_ci"]),
+        ]
+        for row in pooled["forest"]
+    ]
+    total = ["pooled", "", signed(pooled["effect"]) + interval(pooled["ci"]), "100 %", amount(pooled["p_adjusted"]), ""]
+    yield Table(
+        (
+            "experiment",
+            "n",
+            axis_label(pooled, study["candidate"], study["baseline"]),
+            "weight",
+            "p",
+            "pooled without it",
+        ),
+        [*rows, total],
+    )
+    expected = pooled["prediction"]
+    new = f" A new experiment is expected within{interval(expected)}." if expected else ""
+    yield Prose(
+        f"Between experiments: tau² {amount(pooled['tau2'])}, Q {amount(pooled['q'])} (p = {amount(pooled['q_p'])}). "
+        f"If all had one true effect it would be {signed(pooled['fixed'])}.{new}",
+        is_note=True,
     )
 
 

@@ -166,7 +166,7 @@ def _effect(x: Scale, middle: float, name: str, effect: Mapping[str, Any]) -> st
         parts += [line(x(end), middle - 4, x(end), middle + 4, ink) for end in (low, high) if end is not None]
     parts.append(f'<rect x="{x(value) - 5:.1f}" y="{middle - 5:.1f}" width="10" height="10" style="fill:var(--ink)"/>')
     unit = unit_of(effect)
-    shown = f"{value:+.3g} {unit}{interval(effect['improvement_ci'])}"
+    shown = f"{value:{'+' if value else ''}.3g} {unit}{interval(effect['improvement_ci'])}"
     return "".join([*parts, text(_RIGHT, middle + 4, shown, anchor="end", room=34)])
 
 

@@ -19,10 +19,11 @@ p{margin:.4rem 0;max-width:46rem}.note,figcaption{color:var(--faint);font-size:.
 table{border-collapse:collapse;margin:.75rem 0;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem 1rem .25rem 0;text-align:left;vertical-align:top;white-space:pre-line;border-bottom:1px solid var(--grid)}
 td{min-width:4rem}h1,p,.arms th[scope=col],td:last-child{overflow-wrap:anywhere}td:first-child,th:first-child{color:var(--faint);font-weight:normal}
-thead th{border-bottom:1px solid var(--faint)}
+thead th,thead th:first-child{border-bottom:1px solid var(--faint);color:var(--ink);font-weight:600}
 i{display:inline-block;width:.7em;height:.7em;margin-right:.4em;border-radius:2px;print-color-adjust:exact}
 figure{margin:1.25rem 0;break-inside:avoid}figcaption b{color:var(--ink);display:block;font-size:.95rem}
 svg{width:100%;height:auto;print-color-adjust:exact}
+@media screen{figure{overflow-x:auto}svg{min-width:34rem}}
 @page{margin:18mm}
 @media print{body{max-width:none;padding:0;font-size:10pt}h2{break-after:avoid}tr{break-inside:avoid}.wide{overflow:visible}}
 """

@@ -24,7 +24,10 @@ _MACROS = {
     "→": r"$\rightarrow$", "∞": r"$\infty$", "–": "--", "µ": r"$\mu$", "·": r"$\cdot$", "…": r"\ldots{}", "±": r"$\pm$",
     **{mark: f"$^{{{number}}}$" for number, mark in enumerate("¹²³⁴⁵⁶⁷⁸⁹", 1)},
 }  # fmt: skip
-_ANY = re.compile("|".join(map(re.escape, _MACROS)))
+_LINE, _WIDEST = 96, 60
+"""Characters in a line of a table, and the most that a column asks for."""
+_LONG = 30
+"""Characters of a word that may be broken."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
@@ -41,7 +44,13 @@ def render(document: Document) -> str:
 def escaped(text: str) -> str:
     """Text on one line, every special character as what prints it."""
     flat = " ".join(_CONTROL.sub("?", text).split())
-    return _ANY.sub(lambda found: _MACROS[found[0]], flat)
+    return " ".join(map(_word, flat.split(" ")))
+
+
+def _word(word: str) -> str:
+    """One word; a long one, as a hash is, may be broken anywhere that is not inside a macro."""
+    pieces = [_MACROS.get(one, one) for one in word]
+    return (r"\allowbreak{}" if len(word) > _LONG else "").join(pieces)
 
 
 def _paragraph(text: str) -> str:
@@ -56,12 +65,20 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
-    width = 0.96 / len(table.header)
-    column = rf">{{\raggedright\arraybackslash}}p{{{width:.3f}\linewidth}}"
     head = f"{_row(table.header)}\\midrule\\endhead\n" if any(table.header) else ""
     rows = "".join(f"{_row(row)}" for row in table.rows)
-    spec = column * len(table.header)
+    spec = "".join(
+        rf">{{\raggedright\arraybackslash}}p{{\dimexpr{share:.3f}\linewidth-2\tabcolsep\relax}}"
+        for share in _shares(table)
+    )
     return f"{{\\small\\begin{{longtable}}{{{spec}}}\n\\toprule\n{head}{rows}\\bottomrule\n\\end{{longtable}}}}"
+
+
+def _shares(table: Table) -> list[float]:
+    """The columns' parts of the line, by the longest text in each; a small table does not fill it."""
+    columns = zip(*(row for row in (table.header, *table.rows)), strict=True)
+    wanted = [min(max(len(line) for cell in column for line in [*cell.split("\n")]), _WIDEST) + 4 for column in columns]
+    return [0.999 * one / max(sum(wanted), _LINE) for one in wanted]  # rounded, they must not be wider than the line
 
 
 def _row(cells: Sequence[str]) -> str:
