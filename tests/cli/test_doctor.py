@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import otel_research as otr
 from otel_research.cli import main
-from otel_research.cli.diagnosis import diagnose, ignores_sampled_flag, judge
+from otel_research.cli.diagnosis import LIMITS, diagnose, ignores_sampled_flag, judge
 from otel_research.journal.segment import file_system
 from otel_research.testing import recording
 
@@ -80,6 +81,19 @@ def test_the_program_s_own_provider_is_looked_at() -> None:
     assert exporter.get_finished_spans() == ()  # the host samples nothing, so the canary went nowhere
 
 
+def test_a_limit_is_named_with_the_variable_that_lifts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every limit of the SDK's: which variable the advice names is tried out on the SDK."""
+    limits = SpanLimits(**{name: 3 for name, *_ in LIMITS})  # type: ignore[arg-type]
+    with recording(provider=TracerProvider(span_limits=limits)):
+        found = [one["text"] for one in diagnose()["findings"] if "the provider" in one["text"]]
+    assert len(found) == len(LIMITS)
+    for (name, *_), text in zip(LIMITS, found, strict=True):
+        (variable,) = re.findall(r"OTEL_\w+", text)
+        monkeypatch.setenv(variable, "1000")
+        assert getattr(SpanLimits(), name) == 1000, text
+        monkeypatch.delenv(variable)
+
+
 def test_a_processor_that_ignores_the_sampled_flag_is_named() -> None:
     """It really sees more inside an experiment; wrapped, it sees what it saw before, and is not named."""
     bare, wrapped = Eager(), Eager()
@@ -139,9 +153,7 @@ def test_a_disabled_sdk_is_named() -> None:
     told = {
         "canary": canary,
         "processors": [],
-        "limits": dict.fromkeys(
-            ("max_span_attributes", "max_events", "max_links", "max_event_attributes", "max_span_attribute_length")
-        ),
+        "limits": {name: None for name, *_ in LIMITS},
         "disk": {"path": "/x", "free_bytes": 10, "filesystem": "nfs4"},
         "clock": {"drift_ppm": 90_000},
         "unmapped": {},

@@ -25,13 +25,19 @@ CANARY = "canary"
 CANARY_SECONDS = 5.0
 """How long the end of the canary is waited for: it has been said, and either it arrived or it never will."""
 LOW_DISK = 1 << 30
-_LIMITS = (
-    ("max_span_attributes", "attributes of a span"),
-    ("max_events", "events of a span"),
-    ("max_links", "links of a span"),
-    ("max_event_attributes", "attributes of an event"),
-    ("max_span_attribute_length", "characters of a span's attribute"),
+LIMITS = (
+    ("max_span_attributes", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "{} attributes of a span and drops the oldest"),
+    ("max_events", "OTEL_SPAN_EVENT_COUNT_LIMIT", "{} events of a span and drops the oldest"),
+    ("max_links", "OTEL_SPAN_LINK_COUNT_LIMIT", "{} links of a span and drops the oldest"),
+    ("max_event_attributes", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "{} attributes of an event and drops the oldest"),
+    ("max_link_attributes", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "{} attributes of a link and drops the oldest"),
+    (
+        "max_span_attribute_length",
+        "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "{} characters of a text in an attribute and cuts off what is",
+    ),
 )
+"""A limit of the SDK's, the variable that sets it, and what it does to a span."""
 
 
 class Finding(NamedTuple):
@@ -184,7 +190,7 @@ def ignores_sampled_flag(processor: Any) -> bool | None:
 def limits(used: Recorder) -> dict[str, int | None]:
     """What the SDK drops before anyone sees it; None is no limit."""
     found = getattr(used.provider, "_span_limits", None)
-    return {name: getattr(found, name, None) for name, _ in _LIMITS}
+    return {name: getattr(found, name, None) for name, *_ in LIMITS}
 
 
 def unmapped(library: Library) -> dict[str, int]:
@@ -232,10 +238,12 @@ def judge(told: dict[str, Any]) -> Iterator[Finding]:
         elif not processor["is_ours"]:
             yield Finding("ok", f"spans also go to {name}, as sampled by the host")
     yield from _judge_tracers(told)
-    for name, what in _LIMITS:
+    for name, variable, what in LIMITS:
         if told["limits"][name] is not None:
-            text = f"the provider keeps at most {told['limits'][name]} {what} and drops the oldest beyond that"
-            yield Finding("warning", f"{text}. Lift it in SpanLimits, or with OTEL_{name.upper()[4:]}.")
+            kept = what.format(told["limits"][name])
+            yield Finding(
+                "warning", f"the provider keeps at most {kept} beyond that. Lift it in SpanLimits, or with {variable}."
+            )
     yield from _judge_surroundings(told)
 
 
