@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from otel_research.demo.questions import Question, read_answer
@@ -27,6 +28,14 @@ _INSTRUCTIONS = (
 )
 _RETRIES = 1
 _TIMEOUT = 30.0
+
+
+def need_demo() -> None:
+    """Raise `MissingExtra` for the first piece that is not installed: one extra brings all of them, the server's too."""
+    for package in ("openai", "starlette", "uvicorn"):
+        if find_spec(package) is None:
+            raise MissingExtra(package, "demo")
+    _instrumentor()
 
 
 @contextmanager
@@ -63,10 +72,8 @@ def _instrumentor() -> tuple[Any, str]:
 @asynccontextmanager
 async def connect(base_url: str) -> AsyncIterator[openai.AsyncOpenAI]:
     """A client for the model server; a proxy set in the environment stays out of loopback traffic."""
-    try:
-        import openai
-    except ModuleNotFoundError as exc:
-        raise MissingExtra("openai", "demo") from exc
+    import openai
+
     plain = openai.DefaultAsyncHttpxClient(trust_env=False)
     async with openai.AsyncOpenAI(
         base_url=base_url, api_key="unused", max_retries=_RETRIES, timeout=_TIMEOUT, http_client=plain

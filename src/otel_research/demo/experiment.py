@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
-from otel_research.demo.client import ask, connect, instrumented
+from otel_research.demo.client import ask, connect, instrumented, need_demo
 from otel_research.demo.questions import Question, questions
 from otel_research.demo.server import ModelServer
 from otel_research.errors import ConfigurationError, NotEnoughData
@@ -59,6 +59,7 @@ def run_demo(out: Path, *, trials: int = 200, seed: int = 0, progress: bool = Tr
 
     if trials < 4:
         raise ConfigurationError(f"the demo needs at least 4 trials (2 items under 2 conditions), got {trials}.")
+    need_demo()
     count = trials // 2
     out = Path(out).absolute()
     out.mkdir(parents=True, exist_ok=True)
