@@ -28,6 +28,7 @@ from otel_research.demo.profiles import NO_FAULTS  # noqa: E402
 from otel_research.demo.server import ModelServer  # noqa: E402
 
 PACKAGES = {
+    "handmade": "opentelemetry-sdk",
     "logfire": "logfire",
     "phoenix": "arize-phoenix-otel",
     "langfuse": "langfuse",
@@ -215,6 +216,7 @@ def compare(vendor: str, ratio: float, folder: Path) -> tuple[list[dict[str, Any
 
 
 CALLS = {
+    "handmade": "chat gpt-4o-mini",
     "logfire": "Chat Completion with {request_data[model]!r}",
     "phoenix": "ChatCompletion",
     "langfuse": "OpenAI-generation",
