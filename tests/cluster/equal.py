@@ -208,7 +208,7 @@ def connected(cluster: Cluster) -> Any:
     options = {
         "spark.executor.memory": EXECUTOR_MEMORY,
         "spark.executor.cores": "1",
-        "spark.driver.memory": "6g",
+        "spark.driver.memory": "10g",
         "spark.driver.maxResultSize": "2g",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
