@@ -198,7 +198,7 @@ def _alone(session: nox.Session, extra: str, pinned: list[str]) -> None:
     session.install(what, "pytest", "pytest-xdist", "hypothesis", "psutil", *packages, *pinned)
     _print_sdk(session)
     session.run("python", "-m", "tests.extras", extra)
-    session.run("python", "-m", "pytest", "-q", *tests, env=ONE_THREAD)
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", *tests]), env=ONE_THREAD)
 
 
 def _print_sdk(session: nox.Session) -> None:

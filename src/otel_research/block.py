@@ -5,15 +5,31 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
+from weakref import WeakSet
 
 from opentelemetry import context as otel_context
 
 from otel_research import context, lifecycle
 from otel_research.handle import Experiment
+from otel_research.recorder import Recorder
+
+_logger = logging.getLogger("otel_research")
+_have_told: WeakSet[Recorder] = WeakSet()
+"""Recorders that have told of spans beside a block: a server has many, and one word is enough."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class _Entered(NamedTuple):
+    """A block that is open."""
+
+    begun: Experiment
+    token: object
+    outside: int
+    """Spans outside of any experiment by then."""
 
 
 class experiment:
@@ -27,12 +43,12 @@ class experiment:
     def __init__(self, name: str, **declarations: Any) -> None:
         self._arguments = lifecycle.arguments_of(name, **declarations)
         # What is open, so that one object may be entered again, also by another thread or task meanwhile.
-        self._entered: list[tuple[Experiment, object]] = []
+        self._entered: list[_Entered] = []
 
     def __enter__(self) -> Experiment:
         begun = lifecycle.begin(dict(self._arguments))
         token = otel_context.attach(context.with_scope(context.scope_of(begun.record, "context")))
-        self._entered.append((begun, token))
+        self._entered.append(_Entered(begun, token, _outside(begun)))
         return begun
 
     def __exit__(self, *exc_info: object) -> None:
@@ -52,11 +68,12 @@ class experiment:
     def _left(self) -> Experiment:
         """The experiment that this thread or task entered last."""
         here = context.context_scope()
-        mine = [entry for entry in self._entered if here is not None and entry[0].id == here.experiment_id]
+        mine = [entry for entry in self._entered if here is not None and entry.begun.id == here.experiment_id]
         entry = (mine or self._entered)[-1]
         self._entered.remove(entry)
-        otel_context.detach(cast(Any, entry[1]))
-        return entry[0]
+        otel_context.detach(cast(Any, entry.token))
+        _tell_of_others(entry.begun, _outside(entry.begun) - entry.outside)
+        return entry.begun
 
     def __call__(self, function: Function) -> Function:
         """Every call of the function is an experiment of its own."""
@@ -112,6 +129,23 @@ class experiment:
             if is_kind(function) or is_kind(called):
                 return cast(Function, wrapper)
         return cast(Function, run)
+
+
+def _outside(begun: Experiment) -> int:
+    return 0 if begun.recorder is None else begun.recorder.tally["outside"]
+
+
+def _tell_of_others(begun: Experiment, spans: int) -> None:
+    """A block does not reach into threads by itself: what was missed there looks like what never was."""
+    if spans == 0 or begun.recorder is None or begun.recorder in _have_told:
+        return
+    _have_told.add(begun.recorder)
+    _logger.warning(
+        "otel_research: while the block of experiment %r was open, %d span(s) ended that belong to no experiment. If threads "
+        "or executors of the block made them, they are missing in it: configure(threads=True) or otr.carry(function) brings "
+        "it there, and start_experiment(...) holds for the whole process. Told once.",
+        begun.name, spans,
+    )  # fmt: skip
 
 
 def _is_in_asyncio() -> bool:

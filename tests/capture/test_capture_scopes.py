@@ -48,6 +48,32 @@ def test_a_block_may_be_stopped_inside(host: Any) -> None:
     assert exp.spans().collect().height == 1
 
 
+def test_a_block_says_what_threads_left_out_of_it(host: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Spans of a thread that nothing carries are in no experiment: told once, with the two ways to have them."""
+    for _ in range(2):
+        with otr.experiment("threads"):
+            host.call()
+            thread = threading.Thread(target=host.call)
+            thread.start()
+            thread.join()
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "'threads' was open, 1 span(s)" in told
+    assert "configure(threads=True)" in told
+    assert "start_experiment" in told
+
+
+def test_a_block_with_carried_threads_has_nothing_to_say(host: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither spans that were carried nor those before and after the block are missing in it."""
+    host.call()
+    with otr.experiment("carried") as exp:
+        thread = threading.Thread(target=otr.carry(host.call))
+        thread.start()
+        thread.join()
+    host.call()
+    assert caplog.records == []
+    assert exp.spans().collect().height == 1
+
+
 def test_one_block_object_gives_an_experiment_each_time(host: Any) -> None:
     """Entered again, nested or by two threads at once, every entry is an experiment of its own."""
     block = otr.experiment("again")
