@@ -24,6 +24,7 @@ import psutil
 
 from otel_research import semconv
 from otel_research.experiments import ExperimentRecord, new_id
+from otel_research.spans.digest import content_hash
 from otel_research.spans.schema import RAW, STORED, names, polars_schema
 from otel_research.store.disk import DiskStore
 
@@ -38,6 +39,8 @@ def filled(root: Path, count: int) -> str:
         made = [row(experiment_id, first, index, drawn) for index in range(begin, min(begin + PART, count))]
         frame = semconv.normalise(pl.DataFrame(made, schema=polars_schema(RAW)).lazy()).select(names(STORED)).collect()
         store.append(frame.to_arrow().combine_chunks().to_batches()[0])
+    # As the end of a run leaves it.
+    store.seal(experiment_id, is_over=True)
     told = dict.fromkeys(
         ("open", "interrupted", "received", "filtered", "sampled_out", "duplicates", "late", "outside"), 0
     )
@@ -46,6 +49,7 @@ def filled(root: Path, count: int) -> str:
         ExperimentRecord(
             id=experiment_id, name="many", state="stopped", ended_by="user", started_ns=first,
             stopped_ns=time.time_ns(), ledger=ledger,
+            content_hash=content_hash(store.scan(experiment_id)),
         )
     )  # fmt: skip
     return experiment_id

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from frames import MS, Rows
 
@@ -252,3 +254,24 @@ def test_keys_that_no_dialect_reads_are_named() -> None:
     assert found["unmapped_keys"].examples == ("new.dialect.N.key",)
     assert "new.dialect.N.key (3)" in found["unmapped_keys"].text
     assert "embeddings give no span" in found["known_loss"].text
+
+
+def test_rows_are_read_once_and_once_more_for_their_keys() -> None:
+    """Reading an experiment marks and prices its calls: a million spans must not be read for every check."""
+    made = Rows()
+    for _ in range(20):
+        made.call(dialect="gen_ai", input_tokens=3, output_tokens=2)
+    plain, read = made.subject(), []
+    counted = plain.spans.map_batches(lambda frame: read.append(1) or frame)
+    assert validate(replace(plain, spans=counted)) == validate(plain)
+    assert len(read) == 2
+
+
+def test_keys_may_be_read_from_other_rows_than_the_numbers() -> None:
+    """Whoever holds the rows without their attributes says where those are."""
+    made = Rows()
+    made.call(dialect="gen_ai", input_tokens=3, output_tokens=2, attributes='{"gen_ai.usage.dream_tokens": 4}')
+    whole = made.subject()
+    narrow = replace(whole, spans=whole.spans.with_columns(attributes=pl.lit(None, pl.String)))
+    assert validate(narrow, attributes=whole.spans) == validate(whole)
+    assert "unmapped_keys" in {found.code for found in validate(whole).findings}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from otel_research.analysis.subject import Subject, included
 from otel_research.analysis.units import is_trial
 from otel_research.errors import NotEnoughData
 from otel_research.semconv import findings, unmapped
+from otel_research.semconv.findings import ASKED
 from otel_research.semconv.flags import MEANING
 from otel_research.spans import schema
 
@@ -63,15 +64,18 @@ class Rows:
     n_outliers: int
     effective_n: float | None
     lag: float | None
+    attributes: pl.LazyFrame
+    """The same rows with their attributes, which are too much to hold."""
 
 
-def prepare(subject: Subject) -> Rows:
-    """One pass over the rows."""
-    spans = included(subject).select(*_COLUMNS, clocks.node_of()).collect()
+def prepare(subject: Subject, attributes: pl.LazyFrame | None = None) -> Rows:
+    """One pass over the rows; their attributes are read from other rows where those are given."""
+    spans = included(subject).select(*dict.fromkeys((*_COLUMNS, *ASKED)), clocks.node_of()).collect()
+    keyed = included(subject if attributes is None else replace(subject, spans=attributes))
     units = _units(spans)
     units = units.with_columns(is_outlier=_outliers(units), residual=_residuals(units))
     lag, effective = _autocorrelation(units)
-    return Rows(subject, spans, units, int(units["is_outlier"].sum()), effective, lag)
+    return Rows(subject, spans, units, int(units["is_outlier"].sum()), effective, lag, keyed)
 
 
 def headlines(rows: Rows) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -203,12 +207,11 @@ def _capture(rows: Rows) -> Iterator[Fault]:
 
 def _understood(rows: Rows) -> Iterator[Fault]:
     """What the spans as a whole lack, and the attribute keys that no dialect reads."""
-    frame = included(rows.subject)
-    for found in findings(frame):
+    for found in findings(rows.spans.lazy()):
         if found.code == "known_loss" or (found.severity != "info" and found.code not in MEANING):
             count = found.value if isinstance(found.value, int) else 0
             yield Fault(found.code, found.severity, found.text, count)
-    unknown = unmapped(frame.head(ASKED_FOR_KEYS))
+    unknown = unmapped(rows.attributes.head(ASKED_FOR_KEYS))
     if unknown.height:
         of = f" of the first {ASKED_FOR_KEYS:,} rows" if rows.spans.height > ASKED_FOR_KEYS else ""
         named = ", ".join(f"{key} ({count:,})" for key, count in unknown.head(5).rows())

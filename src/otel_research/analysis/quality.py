@@ -71,13 +71,14 @@ class Quality(Result, frozen=True, kw_only=True):
         return lines
 
 
-def validate(subject: Subject) -> Quality:
+def validate(subject: Subject, *, attributes: pl.LazyFrame | None = None) -> Quality:
     """Everything that is wrong or odd about the subject's rows.
 
     Rows are judged as stored; nothing is removed. No findings means that none of the checks found
-    anything, not that there is nothing.
+    anything, not that there is nothing. `attributes` are the same rows with all their attributes,
+    where the subject's are held without.
     """
-    rows = faults.prepare(subject)
+    rows = faults.prepare(subject, attributes)
     found = [*(fault for check in faults.CHECKS for fault in check(rows)), *_advice(rows), *_notes(rows)]
     total = rows.spans.height
     components = _components(found, total)

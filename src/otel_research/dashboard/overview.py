@@ -6,6 +6,7 @@ Every number is `calculate_metrics`' own: a section holds `Metrics.to_dict()` an
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -23,8 +24,10 @@ from otel_research.pricing import default, unpriced
 from otel_research.spans import schema
 from otel_research.watching.events import alert
 
-_HEAVY = frozenset({"attributes", "events", "links", "resource"})
+_HEAVY = frozenset({"attributes", "events", "links"})
 _OWN = ("record", "score", "trial")
+_AT_ONCE = 50_000
+"""Rows that are looked at for columns in which nothing is: half of the columns of a usual run."""
 
 
 class View:
@@ -38,9 +41,11 @@ class View:
         """The narrow columns in memory: attributes only of the rows that are measurements themselves."""
         own = pl.when(pl.col("role").is_in(_OWN)).then("attributes").alias("attributes")
         wanted = [name for name in schema.names(schema.ALL) if name not in _HEAVY]
-        rows = self.experiment.spans().select(*wanted, own).collect()
-        found = numbers.subject_of(self.experiment)
-        return Subject(rows.lazy(), found.record, found.label, found.ledger, found.annotations)
+        rows = self.experiment.spans().select(*wanted, own)
+        parts = [_held(part) for part in rows.collect_batches(chunk_size=_AT_ONCE)]
+        nothing = pl.DataFrame(schema={"experiment_id": pl.String})
+        # A subject has every column: what is empty throughout is a constant there, which takes no memory.
+        return replace(numbers.subject_of(self.experiment), spans=pl.concat([nothing, *parts], how="diagonal").lazy())
 
     @cached_property
     def unit(self) -> str:
@@ -52,14 +57,18 @@ class View:
         return SECTIONS[name](self)
 
 
+def _held(rows: pl.DataFrame) -> pl.DataFrame:
+    """Only the columns in which there is something."""
+    return rows.select(column for column in rows if column.null_count() < rows.height)
+
+
 def head(view: View) -> dict[str, Any]:
-    """What was declared, and what was captured and lost."""
+    """What was declared, and what was captured and lost: without the rows, because it is what one asks first."""
     record = view.experiment.record
     return {
         "experiment": {**msgspec.to_builtins(record), "environment": None},
         "ledger": view.experiment.ledger().to_dict(),
-        "unit": view.unit,
-        "conditions": _conditions(view.subject.spans),
+        "conditions": _conditions(view.experiment.library.scan(record.id)),
         "prices": default().provenance,
     }
 
@@ -106,8 +115,8 @@ def tail(view: View) -> dict[str, Any]:
 
 def quality(view: View) -> dict[str, Any]:
     """What is wrong or odd about the data."""
-    # Of everything: it also names attribute keys that nobody reads, which the narrow rows do not have.
-    return validate(numbers.subject_of(view.experiment)).to_dict()
+    # It also names attribute keys that nobody reads, which the narrow rows do not have.
+    return validate(view.subject, attributes=view.experiment.library.scan(view.experiment.id)).to_dict()
 
 
 def environment(view: View) -> dict[str, Any]:

@@ -26,6 +26,12 @@ _SEVERE: dict[str, Severity] = {
     "attributes_dropped": "warning",
     "inclusive_input_assumed": "warning",
 }
+ASKED = (
+    "is_call", "role", "input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens", "error_type",
+    "request_model", "dialect", "operation", "rollup_input_tokens", "rollup_output_tokens", "excluded_because", "flags",
+    "scope", "scope_version",
+)  # fmt: skip
+"""The columns that `findings` reads."""
 _LLM_ROLES = ("agent", "chain", "tool", "retrieval", "evaluator")
 
 
