@@ -140,6 +140,7 @@ class Server:
         environment = {
             **kept,
             "XDG_STATE_HOME": str(state),
+            "XDG_CACHE_HOME": str(state),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         self.began = time.monotonic()

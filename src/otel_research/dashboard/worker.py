@@ -10,14 +10,18 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from otel_research.dashboard.kept import Kept, Pages
 from otel_research.errors import ResearchError
 from otel_research.experiments import check_id
 from otel_research.handle import Experiment
 from otel_research.store.library import Library
+
+if TYPE_CHECKING:
+    from otel_research.dashboard.overview import View
 
 
 class Desk:
@@ -25,7 +29,9 @@ class Desk:
 
     def __init__(self, store: str) -> None:
         self.library = Library(store)
-        self._views: dict[str, Any] = {}
+        self._kept = Kept(self.library)
+        self._pages: dict[str, Pages] = {}
+        self._views: dict[str, View] = {}
         self._desks: dict[str, Any] = {}
 
     def experiment(self, experiment_id: str) -> Experiment:
@@ -34,16 +40,22 @@ class Desk:
         return Experiment(record, self.library)
 
     def section(self, experiment: str, name: str, fresh: bool = False) -> Any:
-        """A section of an experiment; `fresh` reads the rows again."""
+        """A section of an experiment; `fresh` looks whether there is anything new."""
+        if fresh or experiment not in self._pages:
+            self._views.pop(experiment, None)
+            self._pages[experiment] = self._kept.of(self.experiment(experiment).record)
+        return self._pages[experiment].once(name, lambda: self._view(experiment).section(name))
+
+    def _view(self, experiment: str) -> View:
         from otel_research.dashboard.overview import View
 
-        view = self._views.get(experiment)
-        if view is None or fresh:
-            view = self._views[experiment] = View(self.experiment(experiment))
-        return view.section(name)
+        if experiment not in self._views:
+            self._views[experiment] = View(self.experiment(experiment))
+        return self._views[experiment]
 
     def forget(self, experiment: str) -> None:
         """Let an experiment's rows go."""
+        self._pages.pop(experiment, None)
         self._views.pop(experiment, None)
         self._desks.pop(experiment, None)
 
@@ -57,9 +69,8 @@ class Desk:
 
     def cost(self, experiment: str) -> Any:
         """Total cost, for the list."""
-        found = self.experiment(experiment).metrics(ci=False, toggles=_ONLY_COST)
-        cost = found.cost
-        return {"total_usd": cost and cost.total_usd, "unpriced": cost and cost.unpriced, "n": found.n}
+        found = self.experiment(experiment)
+        return self._kept.of(found.record).once("cost", lambda: _cost(found))
 
     def trace(self, experiment: str, trace: str) -> Any:
         """One trace."""
@@ -88,6 +99,12 @@ class Desk:
     def export(self, experiment: str, format: str, path: str) -> Any:
         """The spans as a file."""
         return str(self.experiment(experiment).export(format, path))
+
+
+def _cost(experiment: Experiment) -> dict[str, Any]:
+    found = experiment.metrics(ci=False, toggles=_ONLY_COST)
+    cost = found.cost
+    return {"total_usd": cost and cost.total_usd, "unpriced": cost and cost.unpriced, "n": found.n}
 
 
 _ONLY_COST = {"latency": False, "ttft": False, "tokens": False, "custom": False}
