@@ -5,6 +5,7 @@ Read-only: a crashed experiment is told as such and left for the next command to
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class Shelf:
         self.opened_by = named or self.library.url
         """What opens the store, passwords and all: never shown."""
         self._counters: dict[str, FrameCounter] = {}
+        self._seen: dict[str, tuple[int, int | None]] = {}
+        """Of a store that is fed: experiment -> (spans at the last look, when they were seen to become more)."""
 
     @property
     def url(self) -> str:
@@ -73,7 +76,7 @@ class Shelf:
             "hypothesis": record.hypothesis,
             "started_ns": record.started_ns,
             "stopped_ns": record.stopped_ns,
-            "last_ns": max(record.stopped_ns or 0, last_ns, record.started_ns),
+            "last_ns": None if last_ns is None else max(record.stopped_ns or 0, last_ns, record.started_ns),
             "stored": stored,
             "lost": sum(lost.values()),
             "sample_size": record.sample_size,
@@ -89,20 +92,31 @@ class Shelf:
         is_gone = owner is not None and is_alive(msgspec.convert(owner, Writer)) is False
         return "crashed" if is_gone and not self.library.journal.has_live_writer(record.id) else "running"
 
-    def _stored(self, record: ExperimentRecord) -> tuple[int | None, int]:
-        """(spans stored, time of the last write); None where counting would take long."""
+    def _stored(self, record: ExperimentRecord) -> tuple[int | None, int | None]:
+        """(spans stored, time of the last write); None where counting would take long, or nobody tells."""
         journal = self.library.journal
+        if record.state != "running" and "stored" in (record.ledger or {}):
+            return int(record.ledger["stored"]), 0
+        if self.library.is_fed:
+            return self._told_stored(record)
         if not isinstance(journal, DiskStore):
             return (record.ledger or {}).get("stored"), 0
         folder = journal.folder(record.id)
-        if record.state != "running" and "stored" in (record.ledger or {}):
-            return int(record.ledger["stored"]), 0
         current = manifest.latest(folder / "manifest")
         counter = self._counters.setdefault(record.id, FrameCounter())
         tail = counter.count(folder / "journal", current.names())
         if tail is None:
             return None, counter.last_ns
         return sum(entry.rows for entry in current.sealed) + tail, counter.last_ns
+
+    def _told_stored(self, record: ExperimentRecord) -> tuple[int, int | None]:
+        """As its processes tell with every delivery, wherever they run; when, is seen from here."""
+        ended = self.library.counts(record.id)[0].ended
+        before, since = self._seen.get(record.id, (ended, None))
+        if ended > before:
+            since = time.time_ns()
+        self._seen[record.id] = ended, since
+        return ended, since
 
     def _told_lost(self, record: ExperimentRecord) -> dict[str, int]:
         lost: dict[str, int] = {}

@@ -37,15 +37,15 @@ export async function show({ main, top }) {
     const running = data.experiments.filter((one) => one.state === "running").length;
     fill(facts, document.createTextNode(`${grouped(data.experiments.length)} shown · ${running} running · `), user(data.store));
     if (!data.experiments.length) { fill(place, h("p", { class: "quiet" }, query() ? "No experiment matches." : "No experiments here yet. Start one: otel-research demo")); return; }
-    const rows = data.experiments.map((one) => h("tr", { class: "row", "data-id": one.id },
+    const rows = data.experiments.map((one) => h("tr", { class: "row", "data-id": one.id, "data-state": one.state },
       cells(h("td", { class: "name" }, h("a", { class: "main", href: `/experiment/${one.id}` }, user(one.name)), h("span", { class: "x mono" }, one.id.slice(0, 12))),
         h("span", { class: `badge ${one.state}` }, one.state),
         number(one.stored === null ? h("span", { class: "quiet", title: "a long journal: open the experiment to count it" }, "many") : grouped(one.stored)),
         number(h("span", { class: one.lost ? "bad" : null }, grouped(one.lost))),
         number(costOf(one)),
         h("span", { title: when(one.started_ns / 1e6) }, when(one.started_ns / 1e6)),
-        number(lasted(((one.stopped_ns || one.last_ns) - one.started_ns) / 1e6)),
-        h("span", { title: when(one.last_ns / 1e6) }, ago(one.last_ns / 1e6)),
+        number(lasted(((one.stopped_ns || one.last_ns || Date.now() * 1e6) - one.started_ns) / 1e6)),
+        one.last_ns === null ? h("span", { class: "quiet", title: "it is written elsewhere, and nothing has come since this server looks" }, "–") : h("span", { title: when(one.last_ns / 1e6) }, ago(one.last_ns / 1e6)),
         h("td", {}, one.study && h("a", { href: `/study/${encodeURIComponent(one.study)}` }, user(one.study)), one.study && " ", one.tags.map((name) => [user(name), " "])))));
     fill(place, table(["name", "state", "#captured", "#lost", "#cost (USD)", "started (UTC)", "#ran", "last activity", "study, tags"], rows, { label: "Experiments" }));
     next();
@@ -62,6 +62,8 @@ export async function show({ main, top }) {
     if (found.error) return fill(place, h("span", { class: "quiet", title: found.error }, "–"));
     return fill(place, document.createTextNode(usd(found.total_usd)), found.unpriced ? h("span", { class: "unpriced" }, ` + ${grouped(found.unpriced)} unpriced`) : null);
   }
+  // What runs costs more by and by; what takes long to compute is asked for less often.
+  const isDue = (known, state) => !known || known.state !== state || (state === "running" && Date.now() - known.at > Math.max(5000, 10 * known.took));
   // One at a time, only for lines that are in sight, so that a long list asks for little.
   let isAsking = false;
   async function next() {
@@ -69,8 +71,10 @@ export async function show({ main, top }) {
     isAsking = true;
     for (const row of place.querySelectorAll("tr.row")) {
       const id = row.dataset.id, box = row.getBoundingClientRect();
-      if (costs.has(id) || box.top > innerHeight || box.bottom < 0) continue;
-      try { costs.set(id, await get(`/api/experiments/${id}/cost`)); } catch (error) { costs.set(id, { error: error.message }); }
+      if (!isDue(costs.get(id), row.dataset.state) || box.top > innerHeight || box.bottom < 0) continue;
+      const began = Date.now();
+      const found = await get(`/api/experiments/${id}/cost`).catch((error) => ({ error: error.message }));
+      costs.set(id, { ...found, state: row.dataset.state, at: Date.now(), took: Date.now() - began });
       const now = place.querySelector(`tr[data-id="${id}"] .cost`);
       if (now) showCost(now, costs.get(id));
     }
