@@ -227,6 +227,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def notebook(session: nox.Session) -> None:
+    """`exp.live()` in a notebook with a real kernel."""
+    session.install(".[all]", "ipykernel>=6", "nbclient>=0.10", *_group("test"))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "tests/report/test_live_notebook.py"]))
+
+
+@nox.session(python=PYTHONS[0])
 def stores(session: nox.Session) -> None:
     """Stores that are away for ten minutes and killed twenty times; an archive verified afresh; rows per second."""
     session.install(".[all]", *_group("test"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 SHOWN = 8
 """Spans, and alerts, that the view lists."""
+_HEADINGS = ("span", "condition", "status", "ms", "USD")
 
 
 def follow(experiment: Any, seconds: float | None, *, everything: bool = True) -> Iterator[dict[str, Any]]:
@@ -119,8 +120,8 @@ class View:
         looks = [] if self.look is None else [(f"look {self.look['look']}", _look(self.look))]
         return [
             ("captured", f"{now.get('total_spans', 0):,} spans, {now.get('total_calls', 0):,} calls"),
-            ("latency", " · ".join(f"{name} {amount(latency.get(name))} ms" for name in ("p50", "p95", "p99"))),
-            (f"last {now.get('recent_count', 0)} calls", f"{amount(now.get('average_latency_ms'))} ms on average"),
+            ("latency", " · ".join(f"{name} {_ms(latency.get(name))}" for name in ("p50", "p95", "p99"))),
+            (f"last {now.get('recent_count', 0)} calls", f"{_ms(now.get('average_latency_ms'))} on average"),
             (
                 "error rate",
                 ("–" if rate is None else f"{100 * rate:.3g} %") + (f"   all failures: {types}" if types else ""),
@@ -144,21 +145,14 @@ class View:
             numbers.add_row(Text(name, style="dim"), Text(value))
         spans = Table(box=None, pad_edge=False, header_style="dim", expand=False)
         for heading, side in (
-            ("span", "left"),
-            ("condition", "left"),
-            ("status", "left"),
-            ("ms", "right"),
-            ("USD", "right"),
+            *((heading, "left") for heading in _HEADINGS[:3]),
+            *((heading, "right") for heading in _HEADINGS[3:]),
         ):
             spans.add_column(heading, justify=side, no_wrap=True, overflow="ellipsis", max_width=48)  # type: ignore[arg-type]
         for span in self.spans:
-            cost = span["cost_usd"]
-            status = span["error_type"] or span["status"]
-            spans.add_row(
-                Text(_plain(span["name"])), Text(_plain(span["condition"] or "")),
-                Text(_plain(status), style="red" if span["error_type"] or span["status"] == "error" else "dim"),
-                amount(span["duration_ms"]), "" if cost is None else usd(cost),
-            )  # fmt: skip
+            name, condition, status, took, cost = map(_plain, _line(span))
+            is_bad = span["error_type"] or span["status"] == "error"
+            spans.add_row(Text(name), Text(condition), Text(status, style="red" if is_bad else "dim"), took, cost)
         told = [
             Text(
                 f"{'✓' if one['state'] == 'resolved' else '!'} {_plain(one['text'])}",
@@ -171,15 +165,40 @@ class View:
             parts += ["", spans]
         return Group(*parts)
 
+    def __repr__(self) -> str:
+        """Where a notebook is shown without HTML."""
+        return "\n".join(
+            [f"{self.name}  {self.id}  {self.state}", *(f"{name}: {value}" for name, value in self.facts())]
+        )
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in self.facts()
-        )
+        caption = f"<b>{html.escape(self.name)}</b> {html.escape(self.id)} ({html.escape(self.state)})"
         told = "".join(f"<li>{html.escape(one['text'])} ({html.escape(one['state'])})</li>" for one in self.alerts)
-        caption = html.escape(f"{self.name} ({self.state})")
-        return f"<table><caption>{caption}</caption><tbody>{rows}</tbody></table>" + (
-            f"<ul>{told}</ul>" if told else ""
+        latest = _rows("th", [_HEADINGS]) + _rows("td", map(_line, self.spans)) if self.spans else ""
+        return "".join(
+            (
+                f"<div>{caption}</div><table><tbody>{_rows('td', self.facts())}</tbody></table>",
+                f"<ul>{told}</ul>" if told else "",
+                f"<table><tbody>{latest}</tbody></table>" if latest else "",
+            )
         )
+
+
+def _rows(kind: str, rows: Iterable[Sequence[str]]) -> str:
+    return "".join(
+        f"<tr>{''.join(f'<{kind}>{html.escape(_plain(cell))}</{kind}>' for cell in row)}</tr>" for row in rows
+    )
+
+
+def _line(span: Mapping[str, Any]) -> tuple[str, ...]:
+    """A span as the view lists it, under `_HEADINGS`."""
+    cost = span["cost_usd"]
+    status = span["error_type"] or span["status"]
+    return span["name"], span["condition"] or "", status, amount(span["duration_ms"]), "" if cost is None else usd(cost)
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{amount(value)} ms"
 
 
 def _look(told: Mapping[str, Any]) -> str:
@@ -195,7 +214,7 @@ def _look(told: Mapping[str, Any]) -> str:
 def live(experiment: Any, *, seconds: float | None = None, rule: Rule | None = None) -> None:
     """Show the experiment until it is over, or the rule stops it; in a notebook the output is replaced, elsewhere the terminal's lines."""
     view = View(experiment.name, experiment.id, experiment.record.state)
-    show, close = _notebook() or _terminal()
+    show, close = _notebook(view) or _terminal()
     with suppress(KeyboardInterrupt):
         shown_at = float("-inf")
         for event in until(follow(experiment, seconds), rule):
@@ -206,7 +225,7 @@ def live(experiment: Any, *, seconds: float | None = None, rule: Rule | None = N
     close(view)
 
 
-def _notebook() -> tuple[Callable[[View], Any], Callable[[View], Any]] | None:
+def _notebook(view: View) -> tuple[Callable[[View], Any], Callable[[View], Any]] | None:
     """How to show a view in a Jupyter notebook; None outside of one."""
     import sys
 
@@ -214,7 +233,7 @@ def _notebook() -> tuple[Callable[[View], Any], Callable[[View], Any]] | None:
     ipython = None if shell is None else shell.get_ipython()
     if ipython is None or not hasattr(ipython, "kernel"):
         return None
-    handle = shell.display.display(View("", "", ""), display_id=True)  # type: ignore[union-attr]
+    handle = shell.display.display(view, display_id=True)  # type: ignore[union-attr]
     return handle.update, handle.update
 
 
