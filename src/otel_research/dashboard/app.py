@@ -91,6 +91,11 @@ class Dashboard:
                 broadcast.close()
             self.pool.close()
 
+    def hang_up(self) -> None:
+        """Let open pages go: a server that ends waits for them, and would have to cut them off."""
+        for broadcast in self._broadcasts.values():
+            broadcast.hang_up()
+
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(5.0)

@@ -56,6 +56,11 @@ class Broadcast:
         """Nobody reads this queue any more."""
         self._watchers.discard(queue)
 
+    def hang_up(self) -> None:
+        """Every watcher is told to connect again."""
+        for queue in list(self._watchers):
+            self._end(queue)
+
     def close(self) -> None:
         """End the loop."""
         if self._task is not None:
@@ -132,7 +137,10 @@ class Broadcast:
                 queue.put_nowait((name, encoded))
             except asyncio.QueueFull:
                 # Too slow: it starts over with what is known, rather than with a gap that nobody sees.
-                self._watchers.discard(queue)
-                while not queue.empty():
-                    queue.get_nowait()
-                queue.put_nowait(None)
+                self._end(queue)
+
+    def _end(self, queue: asyncio.Queue[Event | None]) -> None:
+        self._watchers.discard(queue)
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(None)

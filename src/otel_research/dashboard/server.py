@@ -58,6 +58,9 @@ class Serving:
             said = on_ready()
             if said is not None:
                 await said
+        while not self._server.should_exit and not serving.done():
+            await asyncio.sleep(0.1)
+        self.dashboard.hang_up()
         await serving
 
     def stop(self) -> None:

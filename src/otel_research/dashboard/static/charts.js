@@ -138,6 +138,12 @@ export function distribution(parts, { colour, isLog = false }) {
   };
 }
 
+// A label in the letters that there is room for; all of it when one points at it.
+function fitted(label, letters) {
+  const text = visible(label);
+  return text.length <= letters ? [text] : [`${text.slice(0, Math.floor(letters) - 1)}…`, s("title", {}, text)];
+}
+
 // rows: {label, estimate, low, high, kind, text}; bounds may be open (null).
 export function forest(rows, { unit = "%", label = "Effects with intervals", nullAt = 0 } = {}) {
   return (width) => {
@@ -157,7 +163,7 @@ export function forest(rows, { unit = "%", label = "Effects with intervals", nul
       s("line", { class: "zero", x1: x(nullAt), x2: x(nullAt), y1: 4, y2: height - 30 }));
     rows.forEach((row, index) => {
       const y = index * step + (isSmall ? 36 : 20);
-      svg.append(s("text", { class: "ink", x: isSmall ? 8 : left - 12, y: isSmall ? y - 16 : y + 4, "text-anchor": isSmall ? "start" : "end" }, visible(row.label)),
+      svg.append(s("text", { class: "ink", x: isSmall ? 8 : left - 12, y: isSmall ? y - 16 : y + 4, "text-anchor": isSmall ? "start" : "end" }, ...fitted(row.label, (isSmall ? width * 0.55 : left - 12) / 6)),
         s("text", { class: "ink", x: isSmall ? width - 8 : width - right + 12, y: isSmall ? y - 16 : y + 4, "text-anchor": isSmall ? "end" : "start" }, row.text));
       const from = Math.max(row.low ?? low, low), to = Math.min(row.high ?? high, high);
       if (row.low !== undefined && (row.low !== null || row.high !== null) && from <= high && to >= low)

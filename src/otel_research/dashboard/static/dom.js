@@ -37,7 +37,8 @@ export function user(text, limit = 400) {
   if (text === null || text === undefined) return h("span", { class: "quiet" }, "–");
   const shown = visible(text);
   const cut = shown.length > limit ? `${shown.slice(0, limit)}…` : shown;
-  return h("bdi", { class: "user", title: shown.length > limit ? `${shown.length.toLocaleString("en")} characters` : null }, cut);
+  const title = shown.length > 400 ? `${shown.length.toLocaleString("en")} characters` : shown.length > 30 ? shown : null;
+  return h("bdi", { class: "user", title }, cut);
 }
 
 export const grouped = (value) => (value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en"));
@@ -82,7 +83,7 @@ export function lasted(ms) {
   return seconds < 172800 ? `${Number((seconds / 3600).toPrecision(3))} h` : `${Math.round(seconds / 86400)} d`;
 }
 
-export const ago = (ms) => `${lasted(Math.max(0, Date.now() - ms))} ago`;
+export const ago = (ms) => `${lasted(1000 * Math.round(Math.max(0, Date.now() - ms) / 1000))} ago`;
 
 export function fill(parent, ...children) {
   parent.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
@@ -102,6 +103,10 @@ export async function get(address) {
   if (!answer.ok) throw new Error(data.error || `the server answered ${answer.status}`);
   return data;
 }
+
+// Why there are no numbers, for the codes that results give as a reason; other reasons are sentences.
+const REASONS = { no_call_spans: "No span is a request to a model yet.", no_trial_spans: "No trial has ended yet.", no_spans: "No span has ended yet." };
+export const reason = (code) => REASONS[code] || visible(code);
 
 export const problem = (error) => h("p", { class: "problem" }, visible(error.message || error));
 

@@ -1,9 +1,11 @@
 // One experiment: filled section by section as the server computes them, then kept up by events.
 
-import { amount, card, cells, clock, fill, get, grouped, h, interval, number, percent, problem, table, usd, user, visible, when } from "./dom.js";
+import { amount, card, cells, clock, fill, get, grouped, h, interval, number, percent, problem, reason, table, usd, user, visible, when } from "./dom.js";
 import { distribution, drawn, legend, overTime } from "./charts.js";
 
 const TAIL = 60;
+// Six colours that every eye tells apart; then the same ones hollow and dashed. A thirteenth condition looks like the first.
+const kind = (place) => `k${place % 6}${place % 12 > 5 ? " more" : ""}`;
 
 export async function show({ main, top, foot, parts: [id] }) {
   const asked = new URLSearchParams(location.search);
@@ -34,7 +36,7 @@ export async function show({ main, top, foot, parts: [id] }) {
 
   const colour = (condition) => {
     const key = condition ?? "";
-    if (!known.colours.has(key)) known.colours.set(key, `k${known.colours.size % 6}`);
+    if (!known.colours.has(key)) known.colours.set(key, kind(known.colours.size));
     return known.colours.get(key);
   };
   const chip = (condition) => [h("i", { class: `dot ${colour(condition)}`, "aria-hidden": "true" }), condition === null ? h("span", { class: "quiet" }, "no condition") : user(condition)];
@@ -54,7 +56,11 @@ export async function show({ main, top, foot, parts: [id] }) {
       known.state = one.state;
       showLive();
     },
-    metrics(data) { known.metrics = data; conditions(); },
+    metrics(data) {
+      if (data.problem) { fill(places.metrics.body, problem(data.problem)); return; }
+      known.metrics = data;
+      conditions();
+    },
     intervals(data) { if (data.conditions) { known.metrics = data; conditions(); } },
     curves(data) { known.curves = data; pictures(); },
     models,
@@ -90,7 +96,7 @@ export async function show({ main, top, foot, parts: [id] }) {
       h("span", { class: "right noprint" }, names.length > 1 ? ["baseline ", pick, " "] : null, link));
     const warnings = [...new Set(data.all.warnings.map((warning) => warning.text))];
     fill(places.metrics.body, table(["condition", `#n (${data.unit}s)`, "#p50", "#p95", "#p99", "#success rate", "#failed", "#cost (USD)", `#USD per ${data.unit}`, ...scores(data).map((name) => `#${visible(name)}`)], rows, { label: "Conditions" }),
-      data.all.n ? null : h("p", { class: "note" }, visible(Object.values(data.all.reasons)[0] || "no units yet")),
+      data.all.n || warnings.length ? null : h("p", { class: "note" }, reason(Object.values(data.all.reasons)[0] || "no units yet")),
       warnings.slice(0, 6).map((text) => h("p", { class: "note" }, visible(text))),
       rows.length && data.conditions.some((group) => Object.values(group.metrics.latency ? group.metrics.latency.reliable : {}).includes(false)) ? h("p", { class: "note" }, "~ rough: the percentile has fewer values than it needs; hover for how many.") : null);
     failures(data.all);
@@ -112,25 +118,25 @@ export async function show({ main, top, foot, parts: [id] }) {
     const r = m.reliability;
     if (!r) return fill(places.errors.body, h("p", { class: "quiet" }, "switched off by metrics="));
     const rows = Object.entries(r.error_types).sort((a, b) => b[1] - a[1]).map(([name, n]) => h("tr", {}, cells(h("td", { class: "name" }, user(name)), number(grouped(n)), number(percent(n / m.n)))));
-    return fill(places.errors.body, rows.length ? table(["error", "#n", "#share"], rows, { label: "Failures by type" }) : h("p", { class: "quiet" }, `None of ${grouped(m.n)} ${known.metrics.unit}s failed.`),
+    return fill(places.errors.body, rows.length ? table(["error", "#n", "#share"], rows, { label: "Failures by type" }) : h("p", { class: "quiet" }, m.n ? `None of ${grouped(m.n)} ${known.metrics.unit}s failed.` : reason(Object.values(m.reasons)[0] || "no_spans")),
       h("p", { class: "note" }, `${grouped(r.interrupted)} interrupted: their outcome is unknown, no rate includes them.`));
   }
 
   function pictures() {
     const data = known.curves;
     if (!data) return;
-    if (data.reason || data.problem) { for (const name of ["time", "ecdf"]) fill(places[name].body, h("p", { class: "quiet" }, visible(data.problem || data.reason))); return; }
+    if (data.reason || data.problem) { for (const name of ["time", "ecdf"]) fill(places[name].body, h("p", { class: "quiet" }, reason(data.problem || data.reason))); return; }
     data.ecdf.forEach((part) => colour(part.condition));
     const scale = h("label", { class: "noprint" }, h("input", { type: "checkbox", checked: known.isLog, onchange: (event) => { known.isLog = event.target.checked; address(); pictures(); } }), " log");
     const alerts = (known.notes && known.notes.alerts) || [];
     fill(places.time.heading, "Latency over time", h("span", { class: "sub" }, `ms, UTC${data.series.window_s ? `, windows of ${data.series.window_s} s` : ""}`), h("span", { class: "right" }, scale));
-    const chips = data.ecdf.map((part) => [h("i", { class: `dot ${colour(part.condition)}` }), part.condition === null ? "no condition" : user(part.condition)]);
+    const chips = data.ecdf.map((part) => [h("i", { class: `dot ${colour(part.condition)}` }), part.condition === null ? "no condition" : user(part.condition, 40)]);
     const lines = ["p50", "p95", "p99"].map((name) => [h("i", { class: `l ${name}` }), name]);
     const time = h("div", {}), ecdf = h("div", {});
     fill(places.time.body, legend([...chips, ...lines]), time,
       h("p", { class: "note" }, data.points.shown < data.points.of ? `${grouped(data.points.shown)} of ${grouped(data.points.of)} ${data.unit}s are drawn as dots, the slowest among them; the lines are of all.` : `All ${grouped(data.points.of)} ${data.unit}s.`,
         data.series.reason ? ` ${visible(data.series.reason)}` : " A window with too few values has no p95 or p99."));
-    fill(places.ecdf.body, legend(data.ecdf.map((part, index) => [chips[index][0].cloneNode(), part.condition === null ? "no condition" : user(part.condition), ` n = ${grouped(part.n)}`])), ecdf,
+    fill(places.ecdf.body, legend(data.ecdf.map((part, index) => [chips[index][0].cloneNode(), part.condition === null ? "no condition" : user(part.condition, 40), ` n = ${grouped(part.n)}`])), ecdf,
       data.ecdf.some((part) => part.shown < part.n) ? h("p", { class: "note" }, `Each curve goes through ${grouped(Math.max(...data.ecdf.map((part) => part.shown)))} of its values, evenly spaced in rank.`) : null);
     drawn(time, overTime(data, { alerts, colour, isLog: known.isLog }));
     drawn(ecdf, distribution(data.ecdf, { colour, isLog: known.isLog }));
@@ -154,7 +160,7 @@ export async function show({ main, top, foot, parts: [id] }) {
       h("td", { class: "n hide-small" }, span.input_tokens === null && span.output_tokens === null ? "" : `${grouped(span.input_tokens)} / ${grouped(span.output_tokens)}`),
       number(span.cost_usd === null ? "" : usd(span.cost_usd)))));
     fill(places.tail.heading, "Latest spans", h("span", { class: "sub" }, `the last ${grouped(rows.length)} to end, of ${grouped(known.tail.total)}`));
-    fill(places.tail.body, tailTable(rows));
+    fill(places.tail.body, rows.length ? tailTable(rows) : h("p", { class: "quiet" }, reason("no_spans")));
   }
   function tailTable(rows) {
     const made = table(["ended (UTC)", "span", "condition", "status", "#ms", "model", "#tokens in / out", "#USD"], rows, { label: "Latest spans" });
@@ -173,7 +179,7 @@ export async function show({ main, top, foot, parts: [id] }) {
   function quality(data) {
     if (data.problem) return fill(places.quality.body, problem(data.problem));
     const marks = { error: ["✗", "bad"], warning: ["!", "warn"], info: ["·", "quiet"] };
-    fill(places.quality.heading, "Data quality", h("span", { class: "sub" }, `score ${amount(data.data_quality_score)} of 100 over ${grouped(data.total_events)} spans`));
+    fill(places.quality.heading, "Data quality", h("span", { class: "sub" }, data.total_events ? `score ${amount(data.data_quality_score)} of 100 over ${grouped(data.total_events)} spans` : "no spans to judge"));
     return fill(places.quality.body, data.findings.length ? data.findings.map((finding) => h("p", { class: marks[finding.severity][1] === "quiet" ? "quiet" : "" }, h("span", { class: marks[finding.severity][1] }, `${marks[finding.severity][0]} `), visible(finding.text))) : h("p", { class: "quiet" }, "None of the checks found anything."));
   }
 
@@ -187,7 +193,8 @@ export async function show({ main, top, foot, parts: [id] }) {
   function environment(data) {
     const shown = Object.entries(data).filter(([, value]) => value !== null && value !== "");
     const simple = shown.filter(([, value]) => typeof value !== "object"), deep = Object.fromEntries(shown.filter(([, value]) => typeof value === "object"));
-    fill(places.environment.body, h("dl", { class: "kv" }, simple.map(([name, value]) => [h("dt", {}, visible(name)), h("dd", {}, user(value))])),
+    if (!shown.length) return fill(places.environment.body, h("p", { class: "quiet" }, "Nothing was recorded of where it ran."));
+    return fill(places.environment.body, h("dl", { class: "kv" }, simple.map(([name, value]) => [h("dt", {}, visible(name.replace(/_bytes$/, "").replaceAll("_", " "))), h("dd", {}, name.endsWith("_bytes") ? `${amount(value / 2 ** 30)} GiB` : user(value))])),
       Object.keys(deep).length ? h("details", {}, h("summary", {}, "packages, git, hardware …"), h("pre", { tabindex: 0 }, visible(JSON.stringify(deep, null, 1)))) : null);
   }
 
@@ -234,7 +241,11 @@ export async function show({ main, top, foot, parts: [id] }) {
   setInterval(() => { if (known.isStale && !document.hidden) { known.isStale = false; tail(); } }, 500);
   get(`/api/experiments?text=${id}`).then((data) => {
     const one = data.experiments[0];
-    if (!one) return fill(main, problem("There is no such experiment in this store."));
+    if (!one) {
+      foot();
+      live.remove();
+      return fill(main, problem("There is no such experiment in this store."), h("p", {}, h("a", { href: "/" }, "All experiments")));
+    }
     if (!known.state) { fill(title, user(one.name)); fill(state, h("span", { class: `badge ${one.state}` }, one.state)); if (one.stored !== null) fill(facts, h("span", { class: "mono" }, id.slice(0, 12)), ` · started ${when(one.started_ns / 1e6)} UTC · `, h("strong", {}, grouped(one.stored)), " spans captured · ", h("strong", { class: one.lost ? "lost" : null }, `${grouped(one.lost)} lost`)); }
     return connect();
   }).catch((error) => fill(places.problem, problem(error)));

@@ -43,9 +43,9 @@ export async function show({ main, top }) {
         number(one.stored === null ? h("span", { class: "quiet", title: "a long journal: open the experiment to count it" }, "many") : grouped(one.stored)),
         number(h("span", { class: one.lost ? "bad" : null }, grouped(one.lost))),
         number(costOf(one)),
-        h("span", { title: when(one.started_ns / 1e6) }, when(one.started_ns / 1e6)),
+        h("span", { class: "whole" }, when(one.started_ns / 1e6)),
         number(lasted(((one.stopped_ns || one.last_ns || Date.now() * 1e6) - one.started_ns) / 1e6)),
-        one.last_ns === null ? h("span", { class: "quiet", title: "it is written elsewhere, and nothing has come since this server looks" }, "–") : h("span", { title: when(one.last_ns / 1e6) }, ago(one.last_ns / 1e6)),
+        one.last_ns === null ? h("span", { class: "quiet", title: "it is written elsewhere, and nothing has come since this server looks" }, "–") : h("span", { class: "whole", title: when(one.last_ns / 1e6) }, ago(one.last_ns / 1e6)),
         h("td", {}, one.study && h("a", { href: `/study/${encodeURIComponent(one.study)}` }, user(one.study)), one.study && " ", one.tags.map((name) => [user(name), " "])))));
     fill(place, table(["name", "state", "#captured", "#lost", "#cost (USD)", "started (UTC)", "#ran", "last activity", "study, tags"], rows, { label: "Experiments" }));
     next();
