@@ -12,7 +12,9 @@ def test_open_pages_are_let_go_without_a_word(made: Made, tmp_path: Path) -> Non
     """The events end, so that the page connects again; the terminal shows no error."""
     serving = Server(made, tmp_path / "state")
     cookie = f"otel-research-{serving.port}={serving.token}"
-    asked = urllib.request.Request(f"{serving.address}events?experiment={made.ids['empty']}", headers={"cookie": cookie})
+    asked = urllib.request.Request(
+        f"{serving.address}events?experiment={made.ids['empty']}", headers={"cookie": cookie}
+    )
     with urllib.request.urlopen(asked, timeout=60) as events:
         assert events.readline() == b"retry: 1000\n"
         serving.stop()
