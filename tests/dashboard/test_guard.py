@@ -103,7 +103,7 @@ def test_nothing_outside_the_store_is_served(server: Server, path: str) -> None:
 def test_sections_formats_and_sides_are_checked(server: Server, made: Made) -> None:
     """A wrong word gets the right ones, and no traceback."""
     base = f"/api/experiments/{made.ids['ablation']}"
-    for path in (f"{base}/secrets", f"{base}/spans.exe", "/api/compare", "/api/compare?baseline=x&candidate=y",
+    for path in (f"{base}/secrets", f"{base}/spans.exe", f"{base}/metrics?format=exe", "/api/experiments?format=../x", "/api/compare", "/api/compare?baseline=x&candidate=y",
                  f"{base}/trace/zz", f"{base}/trace/{'0' * 32}", "/events", "/events?experiment=../x"):  # fmt: skip
         status, _, body = ask(server, path)
         assert status in (400, 404), path

@@ -200,3 +200,33 @@ def test_a_page_prints_without_its_controls(browser: Any, server: Server, made: 
         )
         assert page.locator("footer button:visible").count() == 0
         page.pdf(path=artefacts / "experiment.pdf")
+
+
+@pytest.mark.parametrize("name", ["list", "experiment", "compare", "study"])
+def test_what_a_page_shows_can_be_taken_along(browser: Any, server: Server, made: Made, name: str) -> None:
+    """The numbers of a page as CSV and as Parquet: the same table, with what the page shows in it."""
+    import polars as pl
+
+    frames = []
+    with opened(browser, server) as watched:
+        page = watched.open(addresses(made)[name])
+        for format, read in (("csv", pl.read_csv), ("parquet", pl.read_parquet)):
+            link = page.locator(f"footer a[href*='format={format}']")
+            link.wait_for()
+            with page.expect_download() as caught:
+                link.click()
+            frames.append(read(caught.value.path()))
+    assert frames[0].shape == frames[1].shape
+    if name == "list":
+        assert set(frames[1]["id"]) == set(made.ids.values())
+        return
+    expected = {
+        "experiment": "latency.p50",
+        "compare": "effects.latency.improvement_pct",
+        "study": "outcomes.latency.",
+    }
+    assert [field for field in frames[1]["field"] if field.startswith(expected[name])] != []
+    if name == "experiment":
+        by = otr.metrics_by(experiment(made, "ablation"), "condition", unit="trial", ci=False)
+        p50 = dict(frames[1].filter(pl.col("field") == "latency.p50").select("condition", "value").rows())
+        assert p50 == {condition: metrics.latency.p50 for condition, metrics in by.items() if metrics.latency}

@@ -123,6 +123,8 @@ class Dashboard:
         """The list, as far as the records tell."""
         asked = {name: request.query_params.get(name, "") for name in ("text", "tag", "study", "state")}
         lines = await asyncio.to_thread(lambda: self.shelf.listed(**asked))
+        if "format" in request.query_params:
+            return await self._table(request, "experiments", "experiments", lines=lines)
         return _json({"store": self.shelf.url, "experiments": lines})
 
     async def cost(self, request: Request) -> Response:
@@ -139,6 +141,8 @@ class Dashboard:
         if name not in SECTIONS:
             raise HTTPException(404, f"There is no section {name[:40]!r}; there are {', '.join(SECTIONS)}.")
         experiment = self.shelf.record(_id(request)).id
+        if name == "metrics" and "format" in request.query_params:
+            return await self._table(request, "metrics", f"{experiment}-metrics", experiment=experiment)
         return _json(await self.pool.ask(experiment, "section", experiment=experiment, name=name, fresh=True))
 
     async def conditions(self, request: Request) -> Response:
@@ -155,22 +159,34 @@ class Dashboard:
         """A baseline against candidates, each "ID" or "ID:condition"."""
         baseline = request.query_params.get("baseline", "")
         candidates = request.query_params.getlist("candidate")[:8]
+        if "format" in request.query_params:
+            return await self._table(request, "compare", "comparison", baseline=baseline, candidates=candidates)
         return _json(await self.pool.ask("pages", "compare", baseline=baseline, candidates=candidates))
 
     async def study(self, request: Request) -> Response:
         """The experiments of a study as one claim."""
-        return _json(await self.pool.ask("pages", "study", name=request.path_params["name"]))
+        name = request.path_params["name"]
+        if "format" in request.query_params:
+            return await self._table(request, "study", "study", name=name)
+        return _json(await self.pool.ask("pages", "study", name=name))
 
     async def download(self, request: Request) -> Response:
         """The spans as a file; written whole before it is sent."""
-        record, format = self.shelf.record(_id(request)), request.path_params["format"]
+        record = self.shelf.record(_id(request))
+        return await self._written(request.path_params["format"], record.id, "export", experiment=record.id)
+
+    async def _table(self, request: Request, of: str, called: str, /, **asked: Any) -> Response:
+        """What a page shows, as a file."""
+        return await self._written(request.query_params["format"], called, "table", of=of, **asked)
+
+    async def _written(self, format: str, called: str, ask: str, /, **asked: Any) -> Response:
         if format not in FORMATS:
             raise HTTPException(404, f"There is no format {format[:20]!r}; there are {', '.join(FORMATS)}.")
         folder = tempfile.TemporaryDirectory(prefix="otel-research-")
-        path = Path(folder.name) / f"spans.{format}"
-        await self.pool.ask("pages", "export", experiment=record.id, format=format, path=str(path))
-        name = f"{record.id}.{format}"
-        return FileResponse(path, media_type=FORMATS[format], filename=name, background=BackgroundTask(folder.cleanup))
+        path = Path(folder.name) / f"{called}.{format}"
+        await self.pool.ask("pages", ask, format=format, path=str(path), **asked)
+        after = BackgroundTask(folder.cleanup)
+        return FileResponse(path, media_type=FORMATS[format], filename=path.name, background=after)
 
     # -- events ---------------------------------------------------------------------------
 

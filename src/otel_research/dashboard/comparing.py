@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -12,6 +12,9 @@ from otel_research.errors import ConfigurationError, ResearchError
 from otel_research.handle import Experiment
 from otel_research.store.library import Library
 
+if TYPE_CHECKING:
+    from otel_research.analysis.compare import Comparison
+
 Opened = Callable[[str], Experiment]
 MOST = 8
 """Candidates of one comparison."""
@@ -19,15 +22,20 @@ MOST = 8
 
 def comparison(opened: Opened, baseline: str, candidates: Sequence[str]) -> dict[str, Any]:
     """`otel_research.compare` of sides named "ID" or "ID:condition", and what the page can choose from."""
-    if not baseline or not candidates:
-        raise ConfigurationError("a comparison needs a baseline and a candidate, each ID or ID:condition.")
-    sides = [_side(opened, text) for text in (baseline, *candidates[:MOST])]
-    found = numbers.compare(sides[0], sides[1:] if len(sides) > 2 else sides[1])
+    found = compared(opened, baseline, candidates)
     return {
         "comparison": found.to_dict(),
         "summary": found.summary(),
         "sides": [_described(opened, text) for text in (baseline, *candidates[:MOST])],
     }
+
+
+def compared(opened: Opened, baseline: str, candidates: Sequence[str]) -> Comparison:
+    """The comparison itself: the best candidate, and the others beside it."""
+    if not baseline or not candidates:
+        raise ConfigurationError("a comparison needs a baseline and a candidate, each ID or ID:condition.")
+    sides = [_side(opened, text) for text in (baseline, *candidates[:MOST])]
+    return numbers.compare(sides[0], sides[1:] if len(sides) > 2 else sides[1])
 
 
 def conditions(experiment: Experiment) -> list[str]:
@@ -48,12 +56,18 @@ def _described(opened: Opened, text: str) -> dict[str, Any]:
     return {"side": text, "id": found.id, "name": found.name, "condition": condition if colon else None}
 
 
-def study(library: Library, opened: Opened, name: str) -> dict[str, Any]:
-    """The experiments of a study, and their pooled effects; where those cannot be had, why."""
+def members(library: Library, opened: Opened, name: str) -> list[Experiment]:
+    """The experiments of a study; raises `ConfigurationError` where there are none."""
     records = [record for record in library.catalogue.list_experiments() if record.study == name]
     if not records:
         raise ConfigurationError(f"no experiment of this store belongs to a study {name[:80]!r}.")
-    experiments = [opened(record.id) for record in records]
+    return [opened(record.id) for record in records]
+
+
+def study(library: Library, opened: Opened, name: str) -> dict[str, Any]:
+    """The experiments of a study, and their pooled effects; where those cannot be had, why."""
+    experiments = members(library, opened, name)
+    records = [experiment.record for experiment in experiments]
     data: dict[str, Any] = {
         "name": name,
         "experiments": [

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -95,6 +96,18 @@ class Desk:
         from otel_research.dashboard.comparing import study
 
         return study(self.library, self.experiment, name)
+
+    def table(self, of: str, format: str, path: str, **asked: Any) -> Any:
+        """A page's numbers as a file."""
+        from otel_research.dashboard import tables
+
+        made: dict[str, Callable[..., Any]] = {
+            "metrics": lambda experiment: tables.metrics(self.experiment(experiment)),
+            "compare": lambda **sides: tables.comparison(self.experiment, **sides),
+            "study": lambda name: tables.study(self.library, self.experiment, name),
+            "experiments": tables.experiments,
+        }
+        tables.write(made[of](**asked), format, Path(path))
 
     def export(self, experiment: str, format: str, path: str) -> Any:
         """The spans as a file."""

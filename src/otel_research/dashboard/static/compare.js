@@ -1,6 +1,6 @@
 // A baseline against candidates: verdict, effects, tests, checks, methods.
 
-import { amount, card, cells, fill, get, grouped, h, number, problem, table, user, visible } from "./dom.js";
+import { amount, card, cells, files, fill, get, grouped, h, number, problem, table, user, visible } from "./dom.js";
 import { drawn, forest } from "./charts.js";
 
 export async function show({ main, top, foot }) {
@@ -14,7 +14,7 @@ export async function show({ main, top, foot }) {
   if (!sides[0] || !sides[1]) return fill(place, h("p", { class: "quiet wide" }, "Choose a baseline and a candidate."));
   fill(place, h("p", { class: "quiet wide" }, "Comparing …"));
   const query = new URLSearchParams([["baseline", sides[0]], ...sides.slice(1).map((side) => ["candidate", side])]);
-  foot(h("a", { href: `/api/compare?${query}` }, "JSON"), h("a", { href: location.href }, "permalink"));
+  foot(files(`/api/compare?${query}`), h("a", { href: `/api/compare?${query}` }, "JSON"), h("a", { href: location.href }, "permalink"));
   try { draw(place, await get(`/api/compare?${query}`)); } catch (error) { fill(place, h("div", { class: "wide" }, problem(error))); }
   return place;
 }

@@ -115,5 +115,9 @@ export function table(headings, rows, { label = null } = {}) {
   return h("div", { class: "scroll" }, h("table", { "aria-label": label }, h("thead", {}, head), h("tbody", {}, rows)));
 }
 
+// Files of what an address tells; `address` has a query or not.
+export const files = (address, what = "") => [["csv", "CSV"], ["parquet", "Parquet"]].map(([format, name]) =>
+  h("a", { href: `${address}${address.includes("?") ? "&" : "?"}format=${format}`, download: true }, `${what}${name}`));
+
 export const cells = (...values) => values.map((value) => (value instanceof Node && value.tagName === "TD" ? value : h("td", {}, value)));
 export const number = (...children) => h("td", { class: "n" }, children);

@@ -1,6 +1,6 @@
 // One experiment: filled section by section as the server computes them, then kept up by events.
 
-import { amount, card, cells, clock, fill, get, grouped, h, interval, number, percent, problem, reason, table, usd, user, visible, when } from "./dom.js";
+import { amount, card, cells, clock, files, fill, get, grouped, h, interval, number, percent, problem, reason, table, usd, user, visible, when } from "./dom.js";
 import { distribution, drawn, legend, overTime } from "./charts.js";
 
 const TAIL = 60;
@@ -32,7 +32,7 @@ export async function show({ main, top, foot, parts: [id] }) {
   fill(main, h("div", { class: "grid" }, Object.values(places).map((place) => place.element || place)));
   const api = `/api/experiments/${id}`;
   foot(h("a", { href: `${api}/spans.csv`, download: true }, "CSV"), h("a", { href: `${api}/spans.parquet`, download: true }, "Parquet"),
-    h("a", { href: `${api}/spans.jsonl`, download: true }, "JSON Lines"), h("a", { href: `${api}/metrics` }, "metrics as JSON"), h("a", { href: location.pathname }, "permalink"));
+    h("a", { href: `${api}/spans.jsonl`, download: true }, "JSON Lines"), files(`${api}/metrics`, "metrics as "), h("a", { href: `${api}/metrics` }, "metrics as JSON"), h("a", { href: location.pathname }, "permalink"));
 
   const colour = (condition) => {
     const key = condition ?? "";

@@ -1,10 +1,10 @@
 // All experiments of the store.
 
-import { ago, cells, fill, get, grouped, h, lasted, number, problem, table, usd, user, when } from "./dom.js";
+import { ago, cells, files, fill, get, grouped, h, lasted, number, problem, table, usd, user, when } from "./dom.js";
 
 const REFRESH = 3000;
 
-export async function show({ main, top }) {
+export async function show({ main, top, foot }) {
   document.title = "Experiments · otel-research";
   const asked = new URLSearchParams(location.search);
   const facts = h("span", { class: "facts" });
@@ -22,6 +22,7 @@ export async function show({ main, top }) {
     const query = new URLSearchParams();
     for (const [name, field] of Object.entries({ text, tag, study, state })) if (field.value) query.set(name, field.value);
     history.replaceState(null, "", query.size ? `/?${query}` : "/");
+    foot(files(`/api/experiments${query.size ? `?${query}` : ""}`), h("a", { href: `${location.pathname}${location.search}` }, "permalink"));
     try {
       const data = await get(`/api/experiments?${query}`);
       const text = JSON.stringify(data);

@@ -1,6 +1,6 @@
 // The experiments of a study as one claim.
 
-import { amount, card, cells, fill, get, grouped, h, number, problem, table, user, visible, when } from "./dom.js";
+import { amount, card, cells, files, fill, get, grouped, h, number, problem, table, user, visible, when } from "./dom.js";
 import { drawn, forest } from "./charts.js";
 
 export async function show({ main, top, foot, parts: [study] }) {
@@ -8,7 +8,7 @@ export async function show({ main, top, foot, parts: [study] }) {
   fill(top, h("a", { class: "crumb", href: "/" }, "experiments /"), h("h1", {}, user(study)), h("span", { class: "facts" }, "study"));
   fill(main, h("p", { class: "quiet" }, "Reading the experiments …"));
   const api = `/api/study/${encodeURIComponent(study)}`;
-  foot(h("a", { href: api }, "JSON"), h("a", { href: location.pathname }, "permalink"));
+  foot(files(api), h("a", { href: api }, "JSON"), h("a", { href: location.pathname }, "permalink"));
   const data = await get(api).catch((error) => { fill(main, problem(error)); return null; });
   if (!data) return;
   const grid = h("div", { class: "grid" });
