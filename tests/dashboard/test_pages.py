@@ -230,3 +230,17 @@ def test_what_a_page_shows_can_be_taken_along(browser: Any, server: Server, made
         by = otr.metrics_by(experiment(made, "ablation"), "condition", unit="trial", ci=False)
         p50 = dict(frames[1].filter(pl.col("field") == "latency.p50").select("condition", "value").rows())
         assert p50 == {condition: metrics.latency.p50 for condition, metrics in by.items() if metrics.latency}
+
+
+def test_twelve_conditions_with_long_names_are_told_apart(browser: Any, server: Server) -> None:
+    """Each has a look of its own; a name that is cut keeps its end, where long names differ."""
+    with opened(browser, server) as watched:
+        page = watched.open("/")
+        looks = page.evaluate("import('/static/charts.js').then(m => [...Array(12).keys()].map(m.kind))")
+        assert len(set(looks)) == 12
+        names = [f"{'the-same-beginning-' * 8}temperature-{n}" for n in (1, 2)]
+        first, second = page.evaluate(
+            "names => import('/static/dom.js').then(m => names.map(n => m.cut(n, 40)))", names
+        )
+        assert first != second
+        assert (len(first), first[:8], first[-13:]) == (40, "the-same", "temperature-1")

@@ -1,8 +1,11 @@
 // Hand-written SVG: the time axis is the run's own extent, gaps stay gaps, nothing is smoothed.
 
-import { amount, h, s, visible, when } from "./dom.js";
+import { amount, cut, h, s, visible, when } from "./dom.js";
 
 const HEIGHT = 250;
+
+// Six colours that every eye tells apart; then the same ones hollow and dashed. A thirteenth condition looks like the first.
+export const kind = (place) => `k${place % 6}${place % 12 > 5 ? " more" : ""}`;
 
 // Draws again when the place changes its width; `draw(width)` gives the SVG.
 export function drawn(place, draw) {
@@ -141,7 +144,7 @@ export function distribution(parts, { colour, isLog = false }) {
 // A label in the letters that there is room for; all of it when one points at it.
 function fitted(label, letters) {
   const text = visible(label);
-  return text.length <= letters ? [text] : [`${text.slice(0, Math.floor(letters) - 1)}…`, s("title", {}, text)];
+  return text.length <= letters ? [text] : [cut(text, Math.floor(letters)), s("title", {}, text)];
 }
 
 // rows: {label, estimate, low, high, kind, text}; bounds may be open (null).

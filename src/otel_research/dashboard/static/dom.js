@@ -33,12 +33,18 @@ export function visible(text) {
   });
 }
 
+// What names have in common is mostly their beginning: a short cut leaves the end as well.
+export function cut(text, limit) {
+  if (text.length <= limit) return text;
+  const end = limit > 120 ? 0 : Math.floor(limit / 3);
+  return `${text.slice(0, limit - end - 1)}…${end ? text.slice(-end) : ""}`;
+}
+
 export function user(text, limit = 400) {
   if (text === null || text === undefined) return h("span", { class: "quiet" }, "–");
   const shown = visible(text);
-  const cut = shown.length > limit ? `${shown.slice(0, limit)}…` : shown;
   const title = shown.length > 400 ? `${shown.length.toLocaleString("en")} characters` : shown.length > 30 ? shown : null;
-  return h("bdi", { class: "user", title }, cut);
+  return h("bdi", { class: "user", title }, cut(shown, limit));
 }
 
 export const grouped = (value) => (value === null || value === undefined ? "–" : Math.round(value).toLocaleString("en"));

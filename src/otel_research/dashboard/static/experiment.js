@@ -1,11 +1,9 @@
 // One experiment: filled section by section as the server computes them, then kept up by events.
 
 import { amount, card, cells, clock, files, fill, get, grouped, h, interval, number, percent, problem, reason, table, usd, user, visible, when } from "./dom.js";
-import { distribution, drawn, legend, overTime } from "./charts.js";
+import { distribution, drawn, kind, legend, overTime } from "./charts.js";
 
 const TAIL = 60;
-// Six colours that every eye tells apart; then the same ones hollow and dashed. A thirteenth condition looks like the first.
-const kind = (place) => `k${place % 6}${place % 12 > 5 ? " more" : ""}`;
 
 export async function show({ main, top, foot, parts: [id] }) {
   const asked = new URLSearchParams(location.search);
@@ -39,7 +37,7 @@ export async function show({ main, top, foot, parts: [id] }) {
     if (!known.colours.has(key)) known.colours.set(key, kind(known.colours.size));
     return known.colours.get(key);
   };
-  const chip = (condition) => [h("i", { class: `dot ${colour(condition)}`, "aria-hidden": "true" }), condition === null ? h("span", { class: "quiet" }, "no condition") : user(condition)];
+  const chip = (condition) => [h("i", { class: `dot ${colour(condition)}`, "aria-hidden": "true" }), condition === null ? h("span", { class: "quiet" }, "no condition") : user(condition, 60)];
 
   const draw = {
     head(data) {
