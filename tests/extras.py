@@ -9,6 +9,7 @@ Run by `nox -s layers` and `nox -s matrix`, in environments of their own.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import re
 import subprocess
@@ -100,6 +101,7 @@ def duckdb_engine(exp: otr.Experiment, folder: Path) -> None:
 def spark_engine(exp: otr.Experiment, folder: Path) -> None:
     with nobody_answers():
         otr.calculate_metrics(exp, engine=f"sc://{NOBODY}")
+    importlib.import_module("pyspark.sql.connect.session")  # what comes next where somebody answers
 
 
 def postgres_store(exp: otr.Experiment, folder: Path) -> None:

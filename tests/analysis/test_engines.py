@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import narwhals as nw
@@ -20,7 +22,7 @@ from otel_research.analysis.engines.chosen import engine_of
 from otel_research.analysis.engines.spark import connected
 from otel_research.analysis.result import Result
 from otel_research.analysis.series import METRICS
-from otel_research.errors import ConfigurationError
+from otel_research.errors import ConfigurationError, MissingExtra
 
 SECOND = 1_000_000_000
 CLOSE = 1e-12
@@ -290,6 +292,18 @@ def test_a_spark_server_by_its_address(sail: str, spark: Any) -> None:
     for address in ("sc://127.0.0.1:1", "sc://", "sc://host:port"):
         with pytest.raises(ConfigurationError, match="no Spark Connect server answers"):
             calculate_metrics(calls(10), engine=address)
+
+
+def test_a_pyspark_without_its_connect_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyspark alone does not bring pandas and gRPC's statuses, and says so only when it connects."""
+
+    def create() -> None:
+        raise ImportError("[PACKAGE_NOT_INSTALLED] Pandas >= 2.2.0 must be installed; however, it was not found.")
+
+    bare = SimpleNamespace(builder=SimpleNamespace(remote=lambda address: SimpleNamespace(create=create)))
+    monkeypatch.setattr("otel_research.analysis.engines.spark._sessions", lambda: bare)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(MissingExtra, match=r"otel-research\[spark\]"):
+        connected(f"sc://127.0.0.1:{server.getsockname()[1]}")
 
 
 def test_spark_keeps_rows_while_they_are_aggregated(spark: Any, monkeypatch: pytest.MonkeyPatch) -> None:

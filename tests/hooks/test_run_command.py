@@ -107,7 +107,7 @@ def test_nothing_captured_is_said(otel_research: Run, store: str) -> None:
 
 
 def test_the_programs_own_experiment_nests(otel_research: Run, tmp_path: Path, store: str) -> None:
-    """A program that starts an experiment of its own has it in the same store, inside the run's."""
+    """A program that starts an experiment of its own has it in the same store, inside the run's, and the run names it."""
     program = tmp_path / "own.py"
     program.write_text(
         "import otel_research as otr\n"
@@ -123,6 +123,7 @@ def test_the_programs_own_experiment_nests(otel_research: Run, tmp_path: Path, s
     library = Library(store)
     counts = {one.name: library.scan(one.id).select("name").collect().height for one in library.find()}
     assert counts == {"own": 2, "around": 1}
+    assert "its own experiments: own (" in done.stderr
 
 
 def test_a_store_that_cannot_be_shared(otel_research: Run) -> None:

@@ -64,7 +64,7 @@ def command(
         stdout=sys.stderr.fileno() if as_json else None,
         variables=alone,
     )
-    told = summary(ran.experiment) | {"exit_code": ran.code}
+    told = summary(ran.experiment) | {"exit_code": ran.code, "own_experiments": own(ran.experiment)}
     if as_json:
         print_json(told)
     else:
@@ -90,13 +90,22 @@ def summary(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def own(experiment: Experiment) -> list[dict[str, str]]:
+    """The experiments that the command's programs made themselves while it ran: their spans are not the run's."""
+    records = experiment.library.find()
+    return [{"id": one.id, "name": one.name} for one in records if one.environment.get("inside") == experiment.id]
+
+
 def _show(told: dict[str, Any]) -> None:
     from rich.console import Console
 
     from otel_research.report.terminal import end_of_run
 
     Console(stderr=True, highlight=False).print(end_of_run(told), crop=False)
-    if not told["ledger"]["stored"]:
+    if told["own_experiments"]:
+        names = ", ".join(f"{one['name']} ({one['id'][:12]})" for one in told["own_experiments"])
+        click.echo(f"The program recorded spans in its own experiments: {names}", err=True)
+    elif not told["ledger"]["stored"]:
         click.echo(
             "No span was captured. Is an instrumentation of the library that the program uses installed "
             "(pip install opentelemetry-instrumentation-…)? `otel-research doctor` looks at the set-up.",

@@ -66,7 +66,10 @@ def connected(address: str) -> Any:
             f"engine={address!r}: no Spark Connect server answers there ({error}). Start one, or correct the address."
         ) from error
     # Not `getOrCreate`: that gives a session that is there already, of whatever server.
-    return sessions.builder.remote(address).create()
+    try:
+        return sessions.builder.remote(address).create()
+    except ImportError as error:  # what pyspark needs for it, pandas for one, does not come with pyspark
+        raise MissingExtra("pyspark[connect]", "spark") from error
 
 
 def _sessions() -> Any:
