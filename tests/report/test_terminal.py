@@ -69,6 +69,13 @@ def test_losses_are_named_by_reason() -> None:
     assert text.plain == "captured 1,000 spans · lost 4 (1 error, 3 full) · 2 late"
 
 
+def test_a_run_without_a_span_ends_with_what_was_captured(result: dict[str, Any]) -> None:
+    """No empty table, and no command to look at nothing with."""
+    lines = shown(terminal.end_of_run(result | {"conditions": {}, "comparison": None})).splitlines()
+    assert lines[1].startswith("captured")
+    assert [line for line in lines[2:] if not line.startswith("observing")] == []
+
+
 def test_unpriced_is_not_free(result: dict[str, Any]) -> None:
     """A priced condition has dollars, the other a dash, a count and the reason."""
     (line,) = [line for line in shown(terminal.end_of_run(result)).splitlines() if line.startswith("cost  ")]

@@ -40,8 +40,10 @@ def end_of_run(result: Mapping[str, Any]) -> Group:
     from rich.console import Group
 
     experiment = result["experiment"]
-    parts: list[RenderableType] = [_title(experiment), captured(result["ledger"]), _sizes(result["conditions"]), ""]
-    parts += metrics_parts(result["conditions"])
+    parts: list[RenderableType] = [_title(experiment), captured(result["ledger"])]
+    if not result["conditions"]:
+        return Group(*parts)  # nothing was measured: no number to show, nothing to look at next
+    parts += [_sizes(result["conditions"]), "", *metrics_parts(result["conditions"])]
     if result.get("comparison"):
         from otel_research.report.comparison import comparison_block
 
