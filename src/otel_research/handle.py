@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import msgspec
 from opentelemetry.trace import Tracer
@@ -40,6 +40,7 @@ from otel_research.watched import Watchable
 if TYPE_CHECKING:
     import polars as pl
 
+    from otel_research.formats.export import OfExport
     from otel_research.selection import Selection
 
     Where = pl.Expr | Mapping[str, Any]
@@ -271,13 +272,13 @@ class Experiment(Watchable, Reported, RunsTrials, Amendable):
         """The same for every process that took part, by the name of its journal: host, process id, random."""
         return accounts.of_processes(self.library, self.id, is_running=self.record.state == "running")
 
-    def validate(self, **options: Any) -> Any:
+    def validate(self) -> Any:
         """`otel_research.validate` of this experiment."""
         from otel_research.numbers import validate
 
-        return validate(self, **options)
+        return validate(self)
 
-    def export(self, format: str, path: str | Path | None = None, **options: Any) -> Path:
+    def export(self, format: str, path: str | Path | None = None, **options: Unpack[OfExport]) -> Path:
         """`otel_research.export` of this experiment."""
         from otel_research.numbers import export
 

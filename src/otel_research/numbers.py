@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from otel_research.errors import ConfigurationError, UnknownExperiment
 from otel_research.handle import Experiment
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     from otel_research.analysis.compare import Comparison
     from otel_research.analysis.interim import Interim
     from otel_research.analysis.metrics import Metrics
+    from otel_research.analysis.options import (
+        OfAnova,
+        OfCompare,
+        OfInterim,
+        OfMetrics,
+        OfPower,
+        OfStudy,
+        OfTimeSeries,
+    )
     from otel_research.analysis.power import Power
     from otel_research.analysis.quality import Quality
     from otel_research.analysis.study import Study
@@ -85,7 +94,9 @@ def _label(selection: Selection) -> str:
     return f"{selection.experiment.name} [{'; '.join(parts)}]"
 
 
-def calculate_metrics(what: What, *, unit: str | pl.Expr = "call", where: Where = None, **options: Any) -> Metrics:
+def calculate_metrics(
+    what: What, *, unit: str | pl.Expr = "call", where: Where = None, **options: Unpack[OfMetrics]
+) -> Metrics:
     """Latency, cost, reliability, tokens and custom metrics; see `analysis.metrics.Metrics`.
 
     Args:
@@ -99,7 +110,12 @@ def calculate_metrics(what: What, *, unit: str | pl.Expr = "call", where: Where 
 
 
 def metrics_by(
-    what: What, keys: str | Sequence[str], *, unit: str | pl.Expr = "call", where: Where = None, **options: Any
+    what: What,
+    keys: str | Sequence[str],
+    *,
+    unit: str | pl.Expr = "call",
+    where: Where = None,
+    **options: Unpack[OfMetrics],
 ) -> dict[Any, Metrics]:
     """`calculate_metrics` for each value of a column, or of several: {key: Metrics}."""
     from otel_research.analysis.metrics import metrics_by as calculate
@@ -107,7 +123,7 @@ def metrics_by(
     return calculate(subject_of(what), keys, unit=unit, where=where, **_custom(what, options))
 
 
-def _custom(what: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _custom(what: Any, options: OfMetrics) -> OfMetrics:
     """The options with the experiment's own calculators, where the caller names none."""
     owner = what.experiment if isinstance(what, Selection) else what
     if "custom" not in options and isinstance(owner, Experiment):
@@ -115,10 +131,10 @@ def _custom(what: Any, options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def compare(baseline: Any, candidate: Any, **options: Any) -> Comparison:
+def compare(baseline: Any, candidate: Any, **options: Unpack[OfCompare]) -> Comparison:
     """A baseline against a candidate (or several): effect, interval, test, verdict.
 
-    See `analysis.compare.compare` for the options. Both sides may also be sequences of numbers.
+    `analysis.compare.compare` says what the options mean and default to. Both sides may also be sequences of numbers.
     """
     from otel_research.analysis.compare import compare as calculate
 
@@ -128,10 +144,10 @@ def compare(baseline: Any, candidate: Any, **options: Any) -> Comparison:
 compare_experiments = compare
 
 
-def interim(baseline: Any, candidate: Any, **options: Any) -> Interim:
+def interim(baseline: Any, candidate: Any, **options: Unpack[OfInterim]) -> Interim:
     """A look before the declared `sample_size`: it spends alpha, and is recorded in the experiments looked at.
 
-    See `analysis.interim.interim` for the options.
+    `analysis.interim.interim` says what the options mean and default to.
     """
     from otel_research.analysis.interim import interim as calculate
 
@@ -148,7 +164,9 @@ def _experiment_of(what: Any) -> Experiment | None:
     return owner if isinstance(owner, Experiment) else None
 
 
-def anova(data: Any, response: str | None = None, factors: str | Sequence[str] | None = None, **options: Any) -> Anova:
+def anova(
+    data: Any, response: str | None = None, factors: str | Sequence[str] | None = None, **options: Unpack[OfAnova]
+) -> Anova:
     """Do the means of several groups differ, and by which factors? Needs the extra `stats`.
 
     `data` is an experiment, a list of experiments (pooled by their factors), a list of sequences
@@ -161,11 +179,11 @@ def anova(data: Any, response: str | None = None, factors: str | Sequence[str] |
     return calculate(data if is_frame else _sides(data), response, factors, **options)
 
 
-def study(experiments: Any, **options: Any) -> Study:
+def study(experiments: Any, **options: Unpack[OfStudy]) -> Study:
     """Several experiments as one claim: random effects over them. Needs the extra `stats`.
 
     Each item holds both conditions (an experiment) or is a pair (baseline, candidate).
-    See `analysis.study.study` for the options.
+    `analysis.study.study` says what the options mean and default to.
     """
     from otel_research.analysis.study import study as calculate
 
@@ -174,10 +192,10 @@ def study(experiments: Any, **options: Any) -> Study:
     return calculate([_sides(item) for item in experiments], **options)
 
 
-def power(effect: float | None = None, *, pilot: Any = None, **options: Any) -> Power:
+def power(effect: float | None = None, *, pilot: Any = None, **options: Unpack[OfPower]) -> Power:
     """Solve for n, the effect, power or alpha; with a pilot also in trials, dollars and minutes.
 
-    See `analysis.power.power` for the options.
+    `analysis.power.power` says what the options mean and default to.
     """
     from otel_research.analysis.power import power as calculate
 
@@ -198,18 +216,20 @@ def _is_subject(what: Any) -> bool:
     return isinstance(what, (Experiment, Selection, str)) or type(what).__module__.startswith("polars")
 
 
-def time_series(what: What, metric: str = "latency", window: str = "5m", **options: Any) -> pl.DataFrame:
+def time_series(
+    what: What, metric: str = "latency", window: str = "5m", **options: Unpack[OfTimeSeries]
+) -> pl.DataFrame:
     """A metric per window of time; see `analysis.series.time_series`."""
     from otel_research.analysis.series import time_series as calculate
 
     return calculate(subject_of(what), metric, window, **options)
 
 
-def validate(what: What, **options: Any) -> Quality:
+def validate(what: What) -> Quality:
     """How far the data can be trusted: score, components, findings; see `analysis.quality.Quality`."""
     from otel_research.analysis.quality import validate as calculate
 
-    return calculate(subject_of(what), **options)
+    return calculate(subject_of(what))
 
 
 def reprice(

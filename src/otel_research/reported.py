@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from otel_research.errors import ConfigurationError, ResearchError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from otel_research.analysis.metrics import Metrics
+    from otel_research.analysis.options import OfMetrics
     from otel_research.analysis.result import Result
     from otel_research.handle import Experiment
     from otel_research.report.canvas import Figure
+    from otel_research.spans.where import Where
 
 _BASELINES = ("baseline", "control")
 _PACKAGES = ("opentelemetry-sdk", "openai", "anthropic", "polars", "scipy", "numpy")
@@ -21,15 +25,17 @@ _PACKAGES = ("opentelemetry-sdk", "openai", "anthropic", "polars", "scipy", "num
 class Reported:
     """Mixed into `Experiment`: its numbers, its report, its plots."""
 
-    def metrics(self, **options: Any) -> Metrics:
+    def metrics(
+        self, *, unit: str | pl.Expr = "call", where: Where | None = None, **options: Unpack[OfMetrics]
+    ) -> Metrics:
         """`otel_research.calculate_metrics` of this experiment."""
         from otel_research.numbers import calculate_metrics
 
-        return calculate_metrics(self, **options)  # type: ignore[arg-type]
+        return calculate_metrics(self, unit=unit, where=where, **options)  # type: ignore[arg-type]
 
-    def report(self, path: str | Path, **options: Any) -> Path:
+    def report(self, path: str | Path, *, baseline: str | None = None, unit: str | None = None) -> Path:
         """`otel_research.write_report` of this experiment."""
-        return write_report(self, path, **options)
+        return write_report(self, path, baseline=baseline, unit=unit)
 
     @property
     def plot(self) -> Plots:

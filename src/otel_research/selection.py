@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from otel_research.analysis.options import OfMetrics
+    from otel_research.formats.export import OfExport
     from otel_research.handle import Experiment
+    from otel_research.spans.where import Where
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,13 @@ class Selection:
 
         return trials(subject_of(self))
 
-    def metrics(self, **options: Any) -> Any:
+    def metrics(self, *, unit: str | pl.Expr = "call", where: Where | None = None, **options: Unpack[OfMetrics]) -> Any:
         """`otel_research.calculate_metrics` of this selection."""
         from otel_research.numbers import calculate_metrics
 
-        return calculate_metrics(self, **options)
+        return calculate_metrics(self, unit=unit, where=where, **options)
 
-    def export(self, format: str, path: str | Path | None = None, **options: Any) -> Path:
+    def export(self, format: str, path: str | Path | None = None, **options: Unpack[OfExport]) -> Path:
         """`otel_research.export` of this selection."""
         from otel_research.numbers import export
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import click
 
 from otel_research.cli.options import json_option, print_result, side_of, store_option
@@ -29,7 +31,7 @@ def command(
     response: str,
     factors: tuple[str, ...],
     kind: str,
-    transform: str | None,
+    transform: Literal["log", "sqrt", "rank"] | None,
     block: str | None,
     random_block: bool,
     control: str | None,

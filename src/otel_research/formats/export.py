@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from otel_research.errors import ConfigurationError
 from otel_research.formats import csv, jsonl, parquet
@@ -32,6 +32,15 @@ FORMATS: dict[str, Format] = {
     "parquet": Format(None, parquet.COMPRESSIONS, ".parquet"),
     "otlp": Format(None, _STREAM, ".otlp.jsonl"),
 }
+
+
+class OfExport(TypedDict, total=False):
+    """Options of `export`, for what hands them on."""
+
+    columns: Sequence[str] | None
+    transformers: Mapping[str, Transformer] | None
+    compression: str | None
+    where: Where | None
 
 
 def export(

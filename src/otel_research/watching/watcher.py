@@ -54,7 +54,7 @@ class Watched(Protocol):
     def name(self) -> str:
         """Its name."""
 
-    def metrics(self, **options: Any) -> Any:
+    def metrics(self, *, ci: bool) -> Any:
         """`calculate_metrics`."""
 
     def _annotate(self, note: dict[str, Any]) -> None: ...
