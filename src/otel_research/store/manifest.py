@@ -134,3 +134,11 @@ def with_sealed(manifest: Manifest, entry: Sealed) -> Manifest:
     if entry.name in manifest.names():
         return manifest
     return msgspec.structs.replace(manifest, sealed=(*manifest.sealed, entry), is_distinct=False)
+
+
+def without(manifest: Manifest, names: set[str]) -> Manifest:
+    """The manifest without these segments, whose rows are not known to be distinct any more."""
+    if names.isdisjoint(manifest.names()):
+        return manifest
+    kept = tuple(entry for entry in manifest.sealed if entry.name not in names)
+    return msgspec.structs.replace(manifest, sealed=kept, is_distinct=False)

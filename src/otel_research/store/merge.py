@@ -134,12 +134,7 @@ def merge_segment(home: Path, segment: Segment, *, part: str = "journal") -> Non
 
 def _forget_sealed(home: Path, name: str) -> None:
     if name in manifest.latest(home / "manifest").names():
-        manifest.update(home / "manifest", lambda current: _without(current, name))
-
-
-def _without(current: Manifest, name: str) -> Manifest:
-    kept = tuple(entry for entry in current.sealed if entry.name != name)
-    return current if kept == current.sealed else msgspec.structs.replace(current, sealed=kept, is_distinct=False)
+        manifest.update(home / "manifest", lambda current: manifest.without(current, {name}))
 
 
 def _merge_sealed(home: Path, copy: Path) -> None:

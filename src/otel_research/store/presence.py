@@ -15,12 +15,9 @@ import time
 from collections.abc import Container
 from pathlib import Path
 
-import msgspec
-
 from otel_research.journal.reader import Contents
 from otel_research.journal.writer import Writer, is_alive, named_writer
 from otel_research.store import manifest
-from otel_research.store.manifest import Manifest
 from otel_research.store.tail import SegmentFile
 
 BEAT_SECONDS = 30.0
@@ -122,12 +119,5 @@ def take_back(folder: Path, writers: Container[str]) -> bool:
         os.rename(path, path.parents[1] / path.name)
     names = {path.stem for path in found}
     if names:
-        manifest.update(folder / "manifest", lambda current: _without(current, names))
+        manifest.update(folder / "manifest", lambda current: manifest.without(current, names))
     return bool(found)
-
-
-def _without(current: Manifest, names: set[str]) -> Manifest:
-    if names.isdisjoint(current.names()):
-        return current
-    kept = tuple(entry for entry in current.sealed if entry.name not in names)
-    return msgspec.structs.replace(current, sealed=kept, is_distinct=False)
