@@ -3,7 +3,7 @@
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
 Longer: matrix (older OpenTelemetry SDKs, each extra alone), calibration (simulations), torture (long crash loops), bench (what
 things cost), cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), field (a comparison
-with them), printed (browser and LaTeX), strategies (hedging and voting, compared).
+with them), printed (browser and LaTeX), notebook (a real kernel), r (R reads the exports), strategies (hedging and voting).
 """
 
 from __future__ import annotations
@@ -240,7 +240,16 @@ def bench(session: nox.Session) -> None:
 def notebook(session: nox.Session) -> None:
     """`exp.live()` in a notebook with a real kernel."""
     session.install(".[all]", "ipykernel>=6", "nbclient>=0.10", *_group("test"))
-    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "tests/report/test_live_notebook.py"]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "tests/report/in_notebook.py"]))
+
+
+@nox.session(python=PYTHONS[0])
+def r(session: nox.Session) -> None:
+    """R (Debian: `r-base-core`, `r-cran-jsonlite`) reads what was exported, and computes our numbers."""
+    if shutil.which("Rscript") is None:
+        session.error("there is no Rscript; Debian has it: apt-get install r-base-core r-cran-jsonlite")
+    session.install(".[all]", *_group("test"))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-q", "tests/formats/by_r.py"]))
 
 
 @nox.session(python=PYTHONS[0])

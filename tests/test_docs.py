@@ -25,7 +25,7 @@ RUN = {"python", "bash"}
 SHOWN = {"", "text", "json", "toml", "yaml", "mermaid", "sql", "r"}
 """Languages of blocks that are output or files, not code to run here.
 
-SQL runs in `tests/store/test_postgres.py`, R in `tests/formats/test_r.py`.
+SQL runs in `tests/store/test_postgres.py`, R in `tests/formats/by_r.py` (`nox -s r`).
 """
 INSTALLS = re.compile(r"^(python3 -m venv|pip install|\.venv/bin/)")
 """Commands that make environments are run by CI itself (`.ci/run`), not inside one."""

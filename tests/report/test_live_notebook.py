@@ -1,32 +1,8 @@
-"""`exp.live()` in a notebook with a real kernel: `nox -s notebook` installs one."""
+"""What `exp.live()` shows in a notebook; a real kernel shows it in `in_notebook.py`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import pytest
-
 from otel_research.report.live import View
-
-RUN = """
-import threading, time
-import otel_research as otr
-from opentelemetry import trace
-otr.configure(store="disk:{store}")
-tracer = trace.get_tracer("app")
-exp = otr.start_experiment("from a <i>notebook")
-shown = threading.Event()
-def work():
-    for number in range(200):
-        with exp.arm("ab"[number % 2]), tracer.start_as_current_span("chat", attributes={call!r}):
-            time.sleep(0.005)
-        if number == 20:
-            shown.wait(30)
-    otr.stop_experiment(exp.id)
-threading.Thread(target=work).start()
-threading.Timer(3, shown.set).start()
-"""
 
 
 def test_a_live_view_shows_what_is_new_as_text() -> None:
@@ -40,36 +16,3 @@ def test_a_live_view_shows_what_is_new_as_text() -> None:
     assert "<td>12.5</td><td>0.001</td>" in shown
     assert "a <i>name" in repr(view)
     assert "object at" not in repr(view)
-
-
-def test_a_real_kernel_shows_the_run_and_replaces_what_it_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One output, updated while the run goes on, whose last content is that it is over with every span."""
-    nbformat = pytest.importorskip("nbformat", reason="no Jupyter here: nox -s notebook")
-    nbclient = pytest.importorskip("nbclient", reason="no Jupyter here: nox -s notebook")
-    pytest.importorskip("ipykernel", reason="no Jupyter here: nox -s notebook")
-    from tests.conftest import CALL
-
-    monkeypatch.chdir(tmp_path)
-    told: list[tuple[str, str]] = []
-
-    class Client(nbclient.NotebookClient):  # type: ignore[misc, name-defined]
-        def process_message(self, message: Any, cell: Any, index: int) -> Any:
-            if message["msg_type"] in ("display_data", "update_display_data"):
-                told.append((message["msg_type"], message["content"]["data"]["text/html"]))
-            return super().process_message(message, cell, index)
-
-    notebook = nbformat.v4.new_notebook()
-    cells = (RUN.format(store=tmp_path / "store", call=dict(CALL)), "exp.live()")
-    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
-    Client(notebook, kernel_name="python3", timeout=60).execute()
-
-    assert [kind for kind, _ in told].count("display_data") == 1
-    while_running = [shown for _, shown in told if "(running)" in shown]
-    assert len(set(while_running)) >= 2
-    assert all("from a &lt;i&gt;notebook" in shown for shown in while_running)
-    (output,) = [one for one in notebook.cells[1].outputs if one.output_type == "display_data"]
-    assert output["data"]["text/html"] == told[-1][1]
-    assert "(stopped)" in told[-1][1]
-    assert "200 spans, 200 calls" in told[-1][1]

@@ -1,11 +1,9 @@
-"""R reads what was exported: the program of `docs/exports.md`, run by R itself."""
+"""R reads what was exported: the program of `docs/exports.md`, run by R itself (`nox -s r`)."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -35,15 +33,6 @@ def program() -> str:
     return str(block)
 
 
-@pytest.fixture
-def rscript() -> str:
-    found = shutil.which("Rscript")
-    if found is None and os.environ.get("CI") != "true":
-        pytest.skip("R is not installed (Debian: r-base-core, r-cran-jsonlite)")
-    assert found is not None, "`.ci/run` installs R"
-    return found
-
-
 def recorded() -> otr.Experiment:
     """Twenty calls of two conditions; every fourth does not know its output, so it has no price."""
     with recording() as (_, provider):
@@ -60,13 +49,13 @@ def recorded() -> otr.Experiment:
     return exp
 
 
-def test_r_reads_every_value_and_computes_our_numbers(rscript: str, tmp_path: Path) -> None:
+def test_r_reads_every_value_and_computes_our_numbers(tmp_path: Path) -> None:
     """Texts, numbers, times and what is unknown arrive in R as they are; its sums and its Welch test are ours."""
     exp = recorded()
     for kind in ("csv", "jsonl"):
         otr.export(exp, kind, tmp_path / f"spans.{kind}")
     done = subprocess.run(
-        [rscript, "--vanilla", "-e", program() + SHOWN], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        ["Rscript", "--vanilla", "-e", program() + SHOWN], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
