@@ -33,7 +33,7 @@ def exchanges(ahead_ms: float, n: int = 200, seed: int = 0, *, reverse: bool = F
 
 def faults(spans: pl.DataFrame) -> list[Fault]:
     nothing: Any = None
-    return list(_nodes(Rows(nothing, spans, nothing, 0, None, None)))
+    return list(_nodes(Rows(nothing, spans, nothing, 0, None, None, attributes=nothing)))
 
 
 @pytest.mark.parametrize("ahead", [-3_600_000.0, -250.0, -7.0, 7.0, 40.0, 250.0])
