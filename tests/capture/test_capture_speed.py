@@ -50,7 +50,7 @@ def test_twenty_thousand_spans_to_a_frame(tmp_path: Path) -> None:
         assert exp.spans().collect().height == N
         sealed = seconds(lambda: exp.spans().collect())
     print(f"\n{N} spans: made in {making:.2f} s, first read while running {live:.2f} s, sealed {sealed:.3f} s")
-    assert sealed < making
+    assert sealed < 0.7 * making
 
 
 def test_importing_is_quick_and_light(run_python: Callable[..., CompletedProcess[str]]) -> None:
@@ -83,6 +83,7 @@ print(json.dumps([sdk, ours, sorted(sys.modules)]))
     assert [name for name in modules if name.split(".")[0] in heavy] == []
     assert [name for name in modules if name.startswith(("opentelemetry.exporter", "grpc", "requests"))] == []
     print(f"\nimport: the SDK {sdk:.2f} s, then otel_research {ours:.2f} s")
+    assert ours < sdk
 
 
 def test_a_span_outside_costs_next_to_nothing() -> None:

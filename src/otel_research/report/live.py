@@ -203,8 +203,8 @@ def _ms(value: float | None) -> str:
 
 def _look(told: Mapping[str, Any]) -> str:
     """A look in one line: what was found so far, and whether it is enough."""
-    share_of = told["improvement_pct"]
-    value, unit = (told["gain"], "") if share_of is None else (share_of, f" {told['unit']}")
+    percent = told["improvement_pct"]
+    value, unit = (told["gain"], "") if percent is None else (percent, f" {told['unit']}")
     share = "" if told["fraction"] is None else f" of the declared n: {100 * told['fraction']:.0f} %"
     sides = f"{_plain(told['candidate'])} against {_plain(told['baseline'])}"
     found = f"{value:+.3g}{unit} [{amount(told['low'])}, {amount(told['high'])}]"

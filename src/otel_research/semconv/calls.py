@@ -43,7 +43,8 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
     """The frame with `is_call`, `excluded_because` and `backoff_ms`; needs RAW and CANONICAL columns, keeps the order of rows.
 
     Two passes: a narrow one over identities, times and counts decides about the rows that repeat another; then
-    the wide frame streams past that decision. Memory grows with the narrow columns only.
+    the wide frame streams past that decision. Over stored rows memory grows with the narrow columns only; where
+    `normalise` is part of the same plan, the rows are held until the decision is made.
     """
     names = frame.collect_schema().names()
     kept = frame.drop([name for name in MARKS if name in names])

@@ -3,7 +3,7 @@
 Asking for a key that is not there costs as much as one that is, and there are some 250 names. So a part of the
 batch is read with the keys that its first rows and the parts before it had. A row with more colons than values read
 may have another key (`_unexplained`): those rows are searched for all other names (`search`), and what they have
-is read too. Nothing is left out by guessing.
+is read too. Nothing is left out by guessing. What many texts begin with is read once for all of them (`beginnings`).
 """
 
 from __future__ import annotations
