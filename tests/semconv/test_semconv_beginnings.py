@@ -33,7 +33,7 @@ ODD = {
 def whole(texts: pl.Series) -> pl.DataFrame:
     """The keys of texts that are too few to be cut."""
     assert len(texts) < beginnings._LEAST
-    return keys.read(texts)
+    return keys.whole(texts)
 
 
 def same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
@@ -59,7 +59,7 @@ def test_whatever_follows_a_shared_beginning(odd: str, always: None) -> None:
     divided = beginnings.split(texts)
     assert divided is not None
     assert HEAD[:-1] + "}" in divided.heads
-    cut = keys.read(texts)
+    cut = keys.whole(texts)
     with pytest.MonkeyPatch.context() as few:
         few.setattr(beginnings, "_LEAST", 10**9)
         assert same(cut, whole(texts))
@@ -76,7 +76,7 @@ def test_a_comma_in_a_string_that_is_not_closed_separates_nothing(
     divided = beginnings.split(texts)
     assert divided is not None
     assert set(divided.heads) <= {'{"gen_ai.operation.name":"chat"}', text[: text.index(',"gen_ai.usage')] + "}"}
-    assert keys.read(texts)["@gen_ai.tool.name"].to_list() == ["one, two, three"] * 40 + [None] * (len(texts) - 40)
+    assert keys.whole(texts)["@gen_ai.tool.name"].to_list() == ["one, two, three"] * 40 + [None] * (len(texts) - 40)
 
 
 def test_all_captures_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,4 +110,4 @@ def test_cut_before_any_attribute_the_object_is_the_same(row: dict[str, object])
 def test_rows_that_share_nothing_are_left_alone() -> None:
     texts = pl.Series([f'{{"key {number}":"{"x" * 60}","gen_ai.tool.name":"x"}}' for number in range(5000)])
     assert beginnings.split(texts) is None
-    assert keys.read(texts)["@gen_ai.tool.name"].to_list() == ["x"] * 5000
+    assert keys.whole(texts)["@gen_ai.tool.name"].to_list() == ["x"] * 5000

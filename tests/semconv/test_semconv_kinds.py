@@ -41,6 +41,27 @@ def test_a_column_may_move_from_kinds_to_rows_and_back() -> None:
     assert batch.select(["scope", "number"]).row(7) == ("c", 7)
 
 
+@pytest.mark.parametrize("words", [["a", "b"], [f"word {n}" for n in range(10_000)]], ids=["few kinds", "many"])
+def test_what_is_shared_is_a_column_like_any_other(words: list[str]) -> None:
+    """Held by kind where there are few, by row where there are many; a row without a number has nulls."""
+    rows = pl.DataFrame({"scope": words * (10_000 // len(words)), "number": range(10_000)})
+    shared = kinds.Shared(pl.DataFrame({"model": ["x", "y"]}), pl.Series([0, 1, None, 1] * 2500, dtype=pl.UInt32))
+    batch = kinds.Batch(rows, shared)
+    batch.add([pl.concat_str("model", "scope").alias("both")])
+    assert batch.select(["model"])["model"].to_list() == ["x", "y", None, "y"] * 2500
+    assert batch.select(["both", "number"]).row(5) == ("y" + rows["scope"][5], 5)
+    assert sorted(batch.columns) == ["both", "model", "number", "scope"]
+
+
+@pytest.mark.parametrize("last", ["chat", None, "a"])
+def test_a_column_that_looks_like_one_word_is_looked_at_whole(last: str | None) -> None:
+    """The sample sees one word; a single other one makes another kind of row."""
+    rows = pl.DataFrame({"name": ["chat"] * 9_000 + [last, "chat"], "status": ["ok"] * 9_002})
+    batch = kinds.Batch(rows)
+    batch.add([(pl.col("name") + "!").alias("loud")])
+    assert batch.select(["loud"])["loud"].to_list() == ["chat!"] * 9_000 + [f"{last}!" if last else None, "chat!"]
+
+
 def test_two_kinds_of_one_hash_are_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "_hashed", lambda words: pl.repeat(7, len(words), dtype=pl.UInt64, eager=True))
     batch = kinds.Batch(pl.DataFrame({"scope": ["a", "b"] * 5000}))
@@ -63,7 +84,7 @@ def test_two_kinds_of_one_hash_are_not_one(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_key_that_one_row_of_many_has_is_found(rare: str, at: int) -> None:
     """Also where values have colons, print JSON or are objects, and where blanks stand around the colon."""
     texts = pl.Series(['{"gen_ai.operation.name":"chat","url.full":"https://a:1/"}'] * 40_000)
-    found = keys.read(texts.scatter(at, rare))
+    found = keys.whole(texts.scatter(at, rare))
     assert found["@gen_ai.tool.name"].drop_nulls().to_list() == ["x"]
     assert found["@gen_ai.tool.name"][at] == "x"
 
@@ -72,7 +93,7 @@ def test_a_key_that_one_row_of_many_has_is_found(rare: str, at: int) -> None:
 @pytest.mark.parametrize("count", [1, 10_000])
 def test_a_batch_without_a_key_is_a_batch(text: str | None, count: int) -> None:
     """Spans without attributes, and those whose attributes nobody reads, keep their rows."""
-    found = keys.read(pl.Series([text] * count, dtype=pl.String))
+    found = keys.whole(pl.Series([text] * count, dtype=pl.String))
     assert [name for name in found.columns if name != keys.MALFORMED] == []
     assert normalise(pl.LazyFrame({"attributes": [text] * count})).collect().height == count
 
@@ -81,7 +102,7 @@ def test_a_batch_without_a_key_is_a_batch(text: str | None, count: int) -> None:
 def test_an_attribute_may_be_called_anything(odd: str) -> None:
     """What means something to the engine is a name like any other, and hides no key of a later row."""
     texts = pl.Series([f'{{"{odd}":1,"gen_ai.operation.name":"chat"}}'] * 2000 + ['{"gen_ai.tool.name":"x"}'] * 2)
-    found = keys.read(texts)
+    found = keys.whole(texts)
     assert sorted(found.columns) == ["@gen_ai.operation.name", "@gen_ai.tool.name"]
     assert found["@gen_ai.tool.name"].to_list()[-2:] == ["x", "x"]
 
@@ -89,6 +110,6 @@ def test_an_attribute_may_be_called_anything(odd: str) -> None:
 def test_many_rows_with_keys_that_nobody_reads_hide_none() -> None:
     """More other keys than are read along: every row is suspected, and still the one that matters is found."""
     texts = pl.Series([f'{{"own.key.{n}":{n}}}' for n in range(5000)] + ['{"gen_ai.tool.name":"x"}'])
-    found = keys.read(texts)
+    found = keys.whole(texts)
     assert found.columns == ["@gen_ai.tool.name"]
     assert found["@gen_ai.tool.name"].null_count() == 5000

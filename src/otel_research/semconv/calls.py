@@ -52,8 +52,19 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
     types = schema.polars_schema(schema.STORED)
     whole = kept.with_columns(pl.lit(None, dtype=types[name]).alias(name) for name in missing)
     whole = whole.with_columns(verdicts.identity("span_id").alias("id"))
+    if _is_computed(whole):
+        # Canonical columns are made in this very plan: both passes share them, so that they are made once.
+        # What the narrow pass asks is made here, so that the texts it is made of need not be held.
+        told = whole.with_columns(_asked())
+        whole, decision = (
+            told.drop(_names(_asked())),
+            told.select(_names(_asked())).map_batches(_at_once, schema=_DECIDED),
+        )
+    else:
+        # Stored columns are read twice: shared, the plan would hold the wide frame until the narrow pass is done.
+        decision = pl.defer(lambda: _apart(whole), schema=_DECIDED)
     judged = whole.join(
-        _decision(whole), on=_KEYS, how="left", nulls_equal=True, maintain_order="left", build_side="force_right"
+        decision, on=_KEYS, how="left", nulls_equal=True, maintain_order="left", build_side="force_right"
     )
     judged = filling.filled(judged).with_columns(
         _excluded(), filling.with_flag(pl.col("_doubt")), attempts=pl.max_horizontal("attempts", "_attempts")
@@ -62,15 +73,14 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
     return judged.with_columns(_is_call()).select(*order, *MARKS)
 
 
-def _decision(whole: pl.LazyFrame) -> pl.LazyFrame:
-    """Left-out rows with the reason, and rows that count with what they learn; few rows, keyed by identity."""
-    if _is_computed(whole):
-        # Canonical columns are made in this very plan: both passes share them, so that they are made once.
-        several = {"l": verdicts.links(), "f": verdicts.facts(), "t": [pl.col(name) for name in filling.FACTS]}
-        both = [column.name.prefix(f"{part}_") for part, columns in several.items() for column in columns]
-        return whole.select(both).map_batches(_at_once, schema=_DECIDED)
-    # Stored columns are read twice: shared, the plan would hold the wide frame until the narrow pass is done.
-    return pl.defer(lambda: _apart(whole), schema=_DECIDED)
+def _asked() -> list[pl.Expr]:
+    """What the narrow pass asks of every row, of calls, and of those that tell others: by the first letter of the name."""
+    several = {"l": verdicts.links(), "f": verdicts.facts(), "t": [pl.col(name) for name in filling.FACTS]}
+    return [column.name.prefix(f"{part}_") for part, columns in several.items() for column in columns]
+
+
+def _names(columns: list[pl.Expr]) -> list[str]:
+    return [column.meta.output_name() for column in columns]
 
 
 def _is_computed(whole: pl.LazyFrame) -> bool:
@@ -82,9 +92,10 @@ def _at_once(rows: pl.DataFrame) -> pl.DataFrame:
     def part(letter: str) -> pl.Expr:
         return cs.starts_with(f"{letter}_").name.map(lambda name: name[2:])
 
-    calls = rows.with_row_index("at").filter(pl.col("l_part") == verdicts.CALL)
-    found = verdicts.decide(rows.select(part("l")), calls.select("at", part("f")))
-    return _decided(found, calls.select(id="l_key", start_ns="l_start_ns").hstack(calls.select(part("t"))))
+    calls = rows.select("l_part", part("f")).with_row_index("at").filter(pl.col("l_part") == verdicts.CALL)
+    found = verdicts.decide(rows.select(part("l")), calls.drop("l_part"))
+    facts = rows.lazy().filter(pl.col("l_part") == verdicts.CALL).select(part("t"), id="l_key", start_ns="l_start_ns")
+    return _decided(found, _of_left_out(facts, found).collect())
 
 
 def _apart(whole: pl.LazyFrame) -> pl.DataFrame:
@@ -92,11 +103,13 @@ def _apart(whole: pl.LazyFrame) -> pl.DataFrame:
     links = whole.select(verdicts.links()).collect(engine="streaming")
     calls = whole.with_row_index("at").filter(verdicts.counts()).select("at", *verdicts.facts())
     found = verdicts.decide(links, calls.collect(engine="streaming"))
+    facts = _of_left_out(whole.select(*_KEYS, *filling.FACTS), found)
+    return _decided(found, facts.collect(engine="streaming"))
+
+
+def _of_left_out(facts: pl.LazyFrame, found: pl.DataFrame) -> pl.LazyFrame:
     left_out = found.filter(pl.col("keeper").is_not_null())
-    facts = whole.select(*_KEYS, *filling.FACTS)
-    if left_out.is_empty():
-        return _decided(found, facts.clear().collect())
-    return _decided(found, facts.join(left_out.lazy(), on=_KEYS, how="semi").collect(engine="streaming"))
+    return facts.clear() if left_out.is_empty() else facts.join(left_out.lazy(), on=_KEYS, how="semi")
 
 
 def _decided(found: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:

@@ -24,8 +24,9 @@ from otel_research.semconv.attributes import (
     struct_of,
     without_blanks,
 )
-from otel_research.semconv.beginnings import Split, split
+from otel_research.semconv.beginnings import split
 from otel_research.semconv.dialect import PREFIX
+from otel_research.semconv.kinds import Shared
 from otel_research.semconv.search import suspects
 
 KNOWN = dialects.attribute_keys()
@@ -43,17 +44,37 @@ _PATHS = dialects.json_paths()
 _PRINTED = dialects.numbers_in_text()
 
 
-def read(texts: pl.Series) -> pl.DataFrame:
+def read(texts: pl.Series) -> tuple[pl.DataFrame, Shared | None]:
     """A text column `@key` per known key that any row has, `@key#path` for wanted paths inside JSON values.
 
-    `@malformed` is true on rows that hold no JSON object.
+    What many rows begin with is apart, and in no column of the first frame. `@malformed` is true on rows that hold
+    no JSON object.
     """
     ready = without_blanks(texts.cast(pl.String))
     divided = split(ready)
-    typed = _all(ready) if divided is None else _together(divided)
+    if divided is None:
+        return _ready(_all(ready)), None
+    rest, heads = _all(divided.rest), _all(pl.Series(divided.heads)).drop(MALFORMED, strict=False)
+    number = divided.number
+    if MALFORMED in rest.columns:
+        number = number.set(rest[MALFORMED].fill_null(False), None)
+    # Of a key that is in both the first one counts, as ever.
+    twice = [name for name in heads.columns if name in rest.columns]
+    first = [pl.coalesce(heads[name].gather(number), rest[name]).alias(name) for name in twice]
+    shared = _ready(heads.drop(twice))
+    return _ready(rest.with_columns(first)), Shared(shared, number) if shared.width else None
+
+
+def whole(texts: pl.Series) -> pl.DataFrame:
+    """The same with all columns in one frame, a line per row."""
+    rows, shared = read(texts)
+    return rows if shared is None else rows.hstack(shared.by_row())
+
+
+def _ready(typed: pl.DataFrame) -> pl.DataFrame:
     frame = _named(typed)
     filled = frame.select([name for name in frame.columns if frame[name].null_count() < len(frame)])
-    return _with_paths(filled.with_columns(_unquoted(filled.columns))) if filled.width else filled.clear(len(texts))
+    return _with_paths(filled.with_columns(_unquoted(filled.columns))) if filled.width else filled.clear(len(typed))
 
 
 def _all(texts: pl.Series) -> pl.DataFrame:
@@ -61,15 +82,6 @@ def _all(texts: pl.Series) -> pl.DataFrame:
     seen: set[str] = set()
     parts = [_part(part.to_series(), seen) for part in texts.to_frame().iter_slices(_AT_ONCE)]
     return stacked(parts) if parts else pl.DataFrame()
-
-
-def _together(divided: Split) -> pl.DataFrame:
-    """What follows the beginnings, beside what these say; of a key that is in both the first one counts, as ever."""
-    rest, heads = _all(divided.rest), _all(pl.Series(divided.heads))
-    broken = rest[MALFORMED] if MALFORMED in rest.columns else pl.repeat(None, len(rest), dtype=pl.Boolean, eager=True)
-    before = heads.drop(MALFORMED, strict=False)[divided.number.set(broken.fill_null(False), None)]
-    twice = [pl.coalesce(before[name], rest[name]).alias(name) for name in before.columns if name in rest.columns]
-    return rest.hstack(before.drop(rest.columns, strict=False)).with_columns(twice)
 
 
 def _part(texts: pl.Series, seen: set[str]) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import reduce
 from operator import xor
+from typing import NamedTuple
 
 import polars as pl
 
@@ -22,21 +23,34 @@ _FEWER = 8
 _LEAST = 4096
 """Below so many rows the search for kinds costs more than it saves."""
 _KIND = "kind of row"
+_NUMBER = "number of what is shared"
+
+
+class Shared(NamedTuple):
+    """Columns that have one line for many rows: the row's `number` says which, null for none."""
+
+    columns: pl.DataFrame
+    number: pl.Series
+
+    def by_row(self) -> pl.DataFrame:
+        """The columns, a line per row."""
+        return self.columns[self.number]
 
 
 class Batch:
     """The columns of a batch, by row or by kind of row."""
 
-    def __init__(self, frame: pl.DataFrame) -> None:
+    def __init__(self, frame: pl.DataFrame, shared: Shared | None = None) -> None:
         self._rows, self._height = _columns(frame), len(frame)
-        self._kinds: dict[str, pl.Series] = {}
-        self._at, self._count = None, 0
-        named = _of_few_words(frame) if len(frame) >= _LEAST else []
-        at = _kind_of_row(frame.select(named)) if named else None
-        if at is not None:
-            each = _one_each(frame.select(named), at)
-            self._at, self._kinds, self._count = at, _columns(each), len(each)
-            self._rows = {name: column for name, column in self._rows.items() if name not in self._kinds}
+        # What is shared is told by its number: the columns themselves need not be looked at.
+        told = frame if shared is None else frame.with_columns(shared.number.alias(_NUMBER))
+        self._at, each = _by_kind(told)
+        self._kinds, self._count = _columns(each), len(each)
+        self._rows = {name: column for name, column in self._rows.items() if name not in self._kinds}
+        if shared is not None and self._at is not None:
+            self._kinds |= _columns(shared.columns[self._kinds.pop(_NUMBER)])
+        elif shared is not None:
+            self._rows |= _columns(shared.by_row())
 
     def add(self, expressions: Iterable[pl.Expr]) -> None:
         """The columns that the expressions make of those that are there now, whose place they take."""
@@ -85,9 +99,27 @@ def _made(
     return {name: one if len(one) == height else one.new_from_index(0, height) for name, one in made.items()}
 
 
+def _by_kind(frame: pl.DataFrame) -> tuple[pl.Series | None, pl.DataFrame]:
+    """The number of each row's kind, and the words of each kind; None and nothing where kinds are not worth it."""
+    named = _of_few_words(frame) if len(frame) >= _LEAST else []
+    at = _kind_of_row(frame.select(_varied(frame, named))) if named else None
+    return (None, pl.DataFrame()) if at is None else (at, _one_each(frame.select(named), at))
+
+
 def _of_few_words(frame: pl.DataFrame) -> list[str]:
     sample = frame.gather_every(max(1, len(frame) // _SAMPLE | 1))
     return [name for name in frame.columns if sample[name].n_unique() <= _FEW_WORDS]
+
+
+def _varied(frame: pl.DataFrame, named: list[str]) -> list[str]:
+    """Those of the columns that are not one word throughout, which tells no kinds apart; at least one."""
+    return [name for name in named if not _is_one_word(frame[name])] or named[:1]
+
+
+def _is_one_word(column: pl.Series) -> bool:
+    if column.null_count():
+        return column.null_count() == len(column)
+    return column[0] == column[-1] and bool((column == column[0]).all())
 
 
 def _kind_of_row(words: pl.DataFrame) -> pl.Series | None:

@@ -14,9 +14,9 @@ _DEEPEST = 2**24
 
 def parents(rows: pl.DataFrame) -> pl.Series:
     """Position of each row's parent; null for roots and for parents that are not in the frame."""
-    known = rows.select(pl.col("key").alias("parent_key"), pl.col("row").alias("parent")).unique(
-        "parent_key", keep="first", maintain_order=True
-    )
+    known = rows.select(pl.col("key").alias("parent_key"), pl.col("row").alias("parent"))
+    if rows["key"].n_unique() < len(rows):  # Counting is cheap; finding the first of each costs as much as the join.
+        known = known.unique("parent_key", keep="first", maintain_order=True)
     found = rows.select("parent_key", "row").join(known, on="parent_key", how="left", maintain_order="left")
     return found.select(pl.when(pl.col("parent") != pl.col("row")).then("parent")).to_series()
 

@@ -54,11 +54,12 @@ def _of_batch(batch: pl.Series) -> pl.Series:
 
 def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     """CANONICAL columns for rows that have the needed RAW ones."""
-    attributes = keys.read(rows["attributes"])
+    attributes, shared = keys.read(rows["attributes"])
     told = events.read(rows["events"])
-    present = frozenset(name.removeprefix("@") for name in attributes.columns)
+    named = attributes.columns if shared is None else attributes.columns + shared.columns.columns
+    present = frozenset(name.removeprefix("@") for name in named)
     frame = pl.concat([rows.drop("attributes", "events"), attributes, told], how="horizontal")
-    batch = Batch(frame)
+    batch = Batch(frame, shared)
     for step in steps.for_keys(present, failures.may_have(frame, Attributes(present).has)):
         batch.add(step)
     batch.add([evaluations.read(batch, rows["attributes"], rows["events"]).alias("evaluations")])

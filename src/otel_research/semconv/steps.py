@@ -34,17 +34,18 @@ Steps = tuple[tuple[pl.Expr, ...], ...]
 def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
     """The steps for a batch that has these attribute keys, and perhaps failures."""
     attributes = Attributes(present)
+    told = {name for name in dialects.NUMBERS if attributes.has(*dialects.keys_of(name))}
     return (
         tuple(_named()),
         (_dialect(attributes), _role(attributes), _said_operation(attributes)),
         (*_fields(attributes), *_models(attributes)),
         tuple(_words()),
         tuple(_provider()),
-        (tokens.silent().alias("is_silent"), *tokens.whole()),
-        (tokens.implausible().alias("is_implausible"), *tokens.counts()),
+        (tokens.silent().alias("is_silent"), *tokens.whole(told)),
+        (tokens.implausible(told).alias("is_implausible"), *tokens.counts(told)),
         (
             tokens.exclusive_input().alias("was_exclusive"),
-            tokens.in_buckets(_has_buckets(attributes)).alias("was_bucketed"),
+            _in_buckets(attributes).alias("was_bucketed"),
             (tokens.output_from_total() | tokens.exclusive_output()).alias("was_short"),
         ),
         (tokens.assumed_inclusive().alias("is_assumed"),),
@@ -52,7 +53,7 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
         tuple(failures.ending() if is_troubled else failures.none()),
         tuple(times.spent(attributes)),
         (times.first_token(),),
-        tuple(_by_role()),
+        tuple(_by_role("reported_cost_usd" in told)),
     )
 
 
@@ -151,11 +152,11 @@ def _provider() -> Iterable[pl.Expr]:
     yield is_assumed.fill_null(False).alias("is_provider_assumed")
 
 
-def _has_buckets(attributes: Attributes) -> pl.Expr:
-    """Langfuse's own names for the parts of a call's usage."""
+def _in_buckets(attributes: Attributes) -> pl.Expr:
+    """Rows with Langfuse's own names for the parts of a call's usage, whose parts are disjoint."""
     parts = ("input_cache_read", "input_cache_creation", "output_reasoning")
     keys = tuple(f"langfuse.observation.usage_details#{part}" for part in parts)
-    return attributes.text(*keys).is_not_null()
+    return tokens.in_buckets(attributes.text(*keys).is_not_null()) if attributes.has(*keys) else pl.lit(False)
 
 
 _MODEL_FACTS = (
@@ -163,11 +164,15 @@ _MODEL_FACTS = (
 )  # fmt: skip
 
 
-def _by_role() -> Iterable[pl.Expr]:
+def _by_role(has_cost: bool) -> Iterable[pl.Expr]:
     """What a column may say depends on the role: usage counts on calls and measurements, elsewhere it is a rollup."""
     counted = pl.col("role").is_in([CALL, "record"])
     failed = pl.col("error_type").is_not_null()
-    free = (pl.col("reported_cost_usd") == 0) & (pl.sum_horizontal("input_tokens", "output_tokens") > 0)
+    free = (
+        (pl.col("reported_cost_usd") == 0) & (pl.sum_horizontal("input_tokens", "output_tokens") > 0)
+        if has_cost
+        else pl.lit(False)
+    )
     invented = (
         failed
         & pl.col("response_id").is_not_null()

@@ -8,6 +8,8 @@ the package that wrote it. Every change and every contradiction leaves a flag.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import polars as pl
 
 from otel_research.semconv.dialect import by_word
@@ -55,17 +57,22 @@ COUNTS = (
 )
 _FRESH = "fresh_input_tokens"
 _WHOLE = "_whole_"
+_NONE = pl.lit(None, dtype=pl.Int64)
 
 
-def whole() -> list[pl.Expr]:
-    """The counts that can be one, beside what the span wrote."""
-    return [whole_number(pl.col(name)).alias(_WHOLE + name) for name in (*COUNTS, _FRESH)]
+def whole(told: Collection[str]) -> list[pl.Expr]:
+    """The counts that can be one, beside what the span wrote; `told` are those that any span wrote."""
+    return [(whole_number(pl.col(name)) if name in told else _NONE).alias(_WHOLE + name) for name in (*COUNTS, _FRESH)]
 
 
-def counts() -> list[pl.Expr]:
+def counts(told: Collection[str]) -> list[pl.Expr]:
     """Whole numbers, not negative; input 0 with output 0 and no total means "not reported"."""
-    told = [pl.when(~pl.col("is_silent")).then(_WHOLE + name).alias(name) for name in COUNTS if name != "total_tokens"]
-    return [*told, *(pl.col(_WHOLE + name).alias(name) for name in ("total_tokens", _FRESH))]
+    heard = pl.when(~pl.col("is_silent"))
+    # What no span wrote stays one null for all rows: looking at each row's would cost as much as a count does.
+    each = [
+        (heard.then(_WHOLE + name) if name in told else _NONE).alias(name) for name in COUNTS if name != "total_tokens"
+    ]
+    return [*each, *(pl.col(_WHOLE + name).alias(name) for name in ("total_tokens", _FRESH))]
 
 
 def silent() -> pl.Expr:
@@ -79,9 +86,10 @@ def whole_number(value: pl.Expr) -> pl.Expr:
     return pl.when((value.floor() == value) & value.is_between(0, MOST)).then(value).cast(pl.Int64)
 
 
-def implausible() -> pl.Expr:
+def implausible(told: Collection[str]) -> pl.Expr:
     """Rows with a number that is no count of tokens."""
-    return pl.any_horizontal((pl.col(name).is_not_null() & pl.col(_WHOLE + name).is_null()) for name in COUNTS)
+    odd = [pl.col(name).is_not_null() & pl.col(_WHOLE + name).is_null() for name in COUNTS if name in told]
+    return pl.any_horizontal(*odd, pl.lit(False))
 
 
 def _cached() -> pl.Expr:
