@@ -245,3 +245,31 @@ def test_scores_are_found_wherever_they_are_written() -> None:
         ("s2", "logged", 0.75, None, None, "row"),
         ("s3", "helpfulness", 0.25, "poor", "short", "evaluator"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("model", "response", "flag"),
+    [
+        ("gpt-4o-2024-08-06", "chatcmpl-1", None),
+        ("gpt-4o", "chatcmpl-1", "estimated_tokens,response_model_unconfirmed"),
+        ("gpt-4o", None, "response_model_unconfirmed"),
+    ],
+    ids=["an answer", "a stream through LiteLLM", "a stream of DSPy's own"],
+)
+def test_tokens_that_litellm_estimates_for_dspy_are_flagged(model: str, response: str | None, flag: str | None) -> None:
+    """LiteLLM puts a stream together under the requested name and counts itself; nothing else on the span says so."""
+    answer = {"gen_ai.response.model": model} | ({"gen_ai.response.id": response} if response else {})
+    assert one(CHAT | answer, scope="opentelemetry.instrumentation.genai.dspy")["flags"] == flag
+    assert "estimated" not in (one(CHAT | answer)["flags"] or "")
+
+
+def test_langchains_setting_is_no_statement_about_a_call() -> None:
+    """OpenInference writes `"stream": false` for `model.stream(...)` too: unknown. Elsewhere, and where it is true, it is believed."""
+
+    def streaming(scope: str, told: str) -> Any:
+        parameters = {"llm.invocation_parameters": f'{{"stream": {told}}}', "llm.model_name": "gpt-4o"}
+        return one({"openinference.span.kind": "LLM", **parameters}, scope=scope)["streaming"]
+
+    langchain, openai = (f"openinference.instrumentation.{name}" for name in ("langchain", "openai"))
+    assert [streaming(langchain, "false"), streaming(langchain, "true")] == [None, True]
+    assert [streaming(openai, "false"), streaming(openai, "true")] == [False, True]

@@ -43,6 +43,8 @@ MEANING = {
 
 ESTIMATES = ("openlit.",)
 """Scopes that estimate tokens of streams."""
+BY_LITELLM = "opentelemetry.instrumentation.genai.dspy"
+"""A scope whose streams through LiteLLM have LiteLLM's estimate; they do not say that they are streams."""
 PLUS_ONE = ("opentelemetry.instrumentation.anthropic",)
 """Scopes that add message_start's output count to the final one (Traceloop 0.62.4)."""
 _RAISED = "_flag "
@@ -107,7 +109,9 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         & pl.any_horizontal(pl.col("input_tokens", "output_tokens").is_null()),
         "implausible_tokens": call & pl.col("is_implausible"),
         "usage_missing": silent_call & ~streamed,
-        "estimated_tokens": call & streamed & _from(ESTIMATES) & pl.col("output_tokens").is_not_null(),
+        "estimated_tokens": call
+        & pl.col("output_tokens").is_not_null()
+        & ((streamed & _from(ESTIMATES)) | _rebuilt_by_litellm()),
         "possible_partial_usage": call & failed & pl.max_horizontal("input_tokens", "output_tokens").is_not_null(),
         "possible_output_plus_one": call
         & streamed
@@ -131,6 +135,12 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         "attributes_dropped": pl.col("dropped_attributes") > 0,
         "error_without_status": call & failed & pl.col("status").is_in(["ok", "unset"]),
     }
+
+
+def _rebuilt_by_litellm() -> pl.Expr:
+    """What DSPy got from LiteLLM's chunks has the requested model for the answering one, and an id, which DSPy's own streams lack."""
+    copied = (pl.col("request_model") == pl.col("response_model")) & pl.col("response_id").is_not_null()
+    return (pl.col("scope") == BY_LITELLM) & copied
 
 
 def _from(scopes: tuple[str, ...]) -> pl.Expr:

@@ -10,6 +10,8 @@ from otel_research.semconv.dialect import Attributes
 
 _SLACK_MS = 1.0
 """Two clocks of one process may disagree by this much."""
+SETTING_ONLY = "openinference.instrumentation.langchain"
+"""A scope that writes the model object's setting: `false` for every `model.stream(...)` too (0.1.80)."""
 
 
 def milliseconds(nanoseconds: pl.Expr) -> pl.Expr:
@@ -59,8 +61,11 @@ def _streaming(attributes: Attributes) -> pl.Expr:
     chunk = pl.coalesce(pl.col("ttft_s"), "ttft_ms", "first_token_ns", "ttft_ns").is_not_null()
     streams = attributes.text("ai.operationId").str.ends_with("doStream")
     began = chunk | pl.col("first_token_at").is_not_null() | streams.fill_null(False)
+    told = pl.col("streaming")
     return pl.coalesce(
-        "streaming", pl.when(began).then(True), pl.when(attributes.text("ai.operationId").is_not_null()).then(False)
+        pl.when((pl.col("scope") != SETTING_ONLY).fill_null(True) | told).then(told),
+        pl.when(began).then(True),
+        pl.when(attributes.text("ai.operationId").is_not_null()).then(False),
     )
 
 
