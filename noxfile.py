@@ -323,7 +323,15 @@ VENDORS = {
     "openlit": ("openlit", "openai"),
     "openai_agents": ("openinference-instrumentation-openai-agents", "openai-agents"),
     "semantic_kernel": ("semantic-kernel",),
+    "langchain": ("langchain-openai", "openinference-instrumentation-langchain"),
     "litellm": ("litellm", "openinference-instrumentation-litellm"),
+    "dspy": ("dspy", "opentelemetry-instrumentation-genai-dspy"),
+    "dspy_openinference": (
+        "dspy",
+        "litellm",
+        "openinference-instrumentation-dspy",
+        "openinference-instrumentation-litellm",
+    ),
     "agentops": ("agentops", "openai"),
     "strands": ("strands-agents", "openai"),
     "autogen": ("autogen-agentchat", "autogen-ext[openai]", "openinference-instrumentation-autogen-agentchat"),
@@ -334,9 +342,12 @@ VENDORS = {
 @nox.session(python=PYTHONS[0])
 @nox.parametrize("vendor", list(VENDORS))
 def vendors(session: nox.Session, vendor: str) -> None:
-    """Instrumentations without a capture against the local model server: exact, or flagged."""
+    """Instrumentations against the local model server: exact, or flagged; and their block of docs/how-to.md: exact."""
     session.install(".[all]", *VENDORS[vendor])
-    session.run("python", "tests/vendors/sessions.py", vendor, env={"LITELLM_LOCAL_MODEL_COST_MAP": "True"})
+    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    session.run("python", "tests/vendors/sessions.py", vendor, env=quiet)
+    if f'title="{vendor}"' in (ROOT / "docs" / "how-to.md").read_text():
+        session.run("python", "-m", "tests.doc_blocks", vendor, env=quiet)
 
 
 BESIDE: dict[str, tuple[str, ...]] = {

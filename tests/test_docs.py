@@ -12,15 +12,13 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from tests.doc_blocks import CLIENTS, FENCE, ROOT, SETUPS, blocks, titled
 
 pytestmark = pytest.mark.once  # pages in processes of their own
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUN = {"python", "bash"}
 SHOWN = {"", "text", "json", "toml", "yaml", "mermaid", "sql", "r"}
 """Languages of blocks that are output or files, not code to run here.
@@ -29,21 +27,6 @@ SQL runs in `tests/store/test_postgres.py`, R in `tests/formats/by_r.py` (`nox -
 """
 INSTALLS = re.compile(r"^(python3 -m venv|pip install|\.venv/bin/)")
 """Commands that make environments are run by CI itself (`.ci/run`), not inside one."""
-
-
-class Block(NamedTuple):
-    """One fenced block."""
-
-    page: Path
-    line: int
-    language: str
-    code: str
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text()
-    for found in FENCE.finditer(text):
-        yield Block(page, text[: found.start()].count("\n") + 1, found[1], found[2])
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -59,6 +42,8 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         where = f"{page.name}, line {block.line}"
         assert block.language in RUN | SHOWN, f"{where}: {block.language!r} is neither run nor shown"
+        if block.title:
+            continue  # run elsewhere: `test_blocks_with_a_title_are_run_elsewhere`
         if block.language == "python":
             compile(block.code, where, "exec")
             script.append(block.code)
@@ -75,6 +60,17 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     assert run.returncode == 0, f"{page.name}:\n{run.stdout[-3000:]}\n{run.stderr[-3000:]}"
+
+
+def test_blocks_with_a_title_are_run_elsewhere() -> None:
+    """Only the how-to pages have some; those of clients are sessions of `nox -s vendors`, the others `tests/test_how_to.py` knows."""
+    assert [page.name for page in PAGES if titled(page)] == [SETUPS.name, CLIENTS.name]
+    (sessions,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse((ROOT / "noxfile.py").read_text()).body
+        if _assigns(node) and node.targets[0].id == "VENDORS"  # type: ignore[attr-defined]
+    )
+    assert set(titled(CLIENTS)) <= set(sessions)
 
 
 def _commands(code: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from receivers import Served, wait_for_port
+from tests.doc_blocks import SETUPS, titled
 
 import otel_research as otr
 from otel_research.handle import Experiment
@@ -203,17 +205,10 @@ def rotel(tmp_path: Path) -> Iterator[Callable[..., str]]:
     assert spec.origin is not None
     agents: list[subprocess.Popen[bytes]] = []
 
-    def start(protocol: str, endpoint: str) -> str:
+    def start(options: str) -> str:
         http, grpc = _free_port(), _free_port()
-        options = {
-            "--otlp-http-endpoint": f"127.0.0.1:{http}",
-            "--otlp-grpc-endpoint": f"127.0.0.1:{grpc}",
-            "--otlp-exporter-endpoint": endpoint,
-            "--otlp-exporter-protocol": protocol,
-            "--batch-timeout": "50ms",
-        }
-        command = [str(Path(str(spec.origin)).parent / "rotel-agent"), "start", "--exporter", "otlp"]
-        command += [part for option in options.items() for part in option]
+        options = options.replace("127.0.0.1:4318", f"127.0.0.1:{http}").replace("127.0.0.1:4317", f"127.0.0.1:{grpc}")
+        command = [str(Path(str(spec.origin)).parent / "rotel-agent"), *shlex.split(options), "--batch-timeout", "50ms"]
         # Its binary is linked to Python's shared library, which no loader finds outside the usual folders.
         environment = {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR"))}
         with (tmp_path / "rotel.log").open("wb") as log:
@@ -227,25 +222,38 @@ def rotel(tmp_path: Path) -> Iterator[Callable[..., str]]:
         agent.wait(30)
 
 
+SERVE, AGENT = titled(SETUPS)["agent"].code.splitlines()
+"""The lines of the how-to: our receiver, and the agent that sends to it."""
+
+
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_rotel(
     serve: Callable[..., Served],
     found: Callable[..., Experiment],
-    rotel: Callable[..., str],
+    rotel: Callable[[str], str],
     wait_until: Callable[[Callable[[], bool]], None],
     protocol: str,
 ) -> None:
-    """An agent in between may batch anew and pack with gzip: the same spans are stored, whole and once."""
-    served = serve()
-    address = rotel(protocol, served.http if protocol == "http" else served.grpc)
+    """An agent in between may batch anew and pack with gzip: the same spans are stored, whole and once.
+
+    As the how-to has it, but for the ports, which are free ones; and over gRPC as well.
+    """
+    words = shlex.split(SERVE)
+    name = words[words.index("--experiment") + 1]
+    served = serve("--experiment", name)
+    http = AGENT.removeprefix("rotel ").replace("http://127.0.0.1:5318", served.http)
+    grpc = http.replace(served.http, served.grpc).replace(
+        "--otlp-exporter-protocol http", "--otlp-exporter-protocol grpc"
+    )
+    address = rotel(http if protocol == "http" else grpc)
     made = send(HttpExporter(endpoint=f"{address}/v1/traces"))
-    wait_until(lambda: _count(found) == len(made))
-    assert_stored(found(), made)
+    wait_until(lambda: _count(found, name) == len(made))
+    assert_stored(found(name), made)
 
 
-def _count(found: Callable[..., Experiment]) -> int:
+def _count(found: Callable[..., Experiment], name: str) -> int:
     try:
-        return int(found().spans().collect().height)
+        return int(found(name).spans().collect().height)
     except ValueError:
         # Nothing has arrived, so there is no experiment yet.
         return 0

@@ -134,6 +134,74 @@ def litellm(provider: TracerProvider, url: str, refusing: str) -> None:
         list(package.completion(model="openai/gpt-4o-mini", messages=messages(2), **options))
 
 
+def langchain(provider: TracerProvider, url: str, refusing: str) -> None:
+    """OpenInference over LangChain: a prompt and a chain around the calls, streams with and without usage, tools."""
+    from langchain_core.prompts import ChatPromptTemplate
+    from langchain_openai import ChatOpenAI
+    from openinference.instrumentation.langchain import LangChainInstrumentor
+
+    LangChainInstrumentor().instrument(tracer_provider=provider)
+
+    def model(target: str, name: str = "gpt-4o") -> Any:
+        return ChatOpenAI(model=name, base_url=f"{target}/v1", api_key="unused", max_retries=0)
+
+    prompt = ChatPromptTemplate.from_messages([("system", LONG), ("user", "What is {number} + 17?")])
+    (prompt | model(url)).invoke({"number": 1})
+    (prompt | model(url)).batch([{"number": 2}, {"number": 3}])
+    list(model(url, "gpt-4o-mini").stream("What is 4 + 17?", stream_usage=True))
+    list(model(url, "gpt-4o-mini").stream("What is 5 + 17?", stream_usage=False))
+    model(url).bind_tools([TOOL]).invoke("What is 6 + 17?")
+    model(url, "o4-mini").invoke("What is 7 + 17?")
+    with suppress(Exception):
+        (prompt | model(refusing)).invoke({"number": 8})
+
+
+def _dspy(url: str, refusing: str, engine: str) -> None:
+    """Asked directly, by a module, asynchronously, as a stream, refused; all through one of DSPy's two engines."""
+    import asyncio
+
+    import dspy as package
+
+    def model(target: str, name: str = "gpt-4o") -> Any:
+        options: Any = {"api_base": f"{target}/v1", "api_key": "unused", "cache": False, "num_retries": 0}
+        return package.LM(f"openai/{name}", engine=engine, **options)
+
+    async def stream() -> None:
+        async for _ in package.streamify(package.Predict("question -> answer"))(question="What is 3 + 17?"):
+            pass
+
+    model(url)("What is 1 + 17?")
+    asyncio.run(model(url, "o4-mini").acall("What is 2 + 17?"))
+    # The server's words are not in the form that an adapter wants: the calls are made, the module fails.
+    with package.context(lm=model(url, "gpt-4o-mini")):
+        with suppress(Exception):
+            package.Predict("question -> answer")(question="What is 4 + 17?")
+        with suppress(Exception):
+            asyncio.run(stream())
+    with suppress(Exception):
+        model(refusing)("What is 5 + 17?")
+
+
+def dspy(provider: TracerProvider, url: str, refusing: str) -> None:
+    """OpenTelemetry's own instrumentation of DSPy."""
+    from opentelemetry.instrumentation.genai.dspy import DSPyInstrumentor
+
+    DSPyInstrumentor().instrument(tracer_provider=provider)
+    for engine in ("auto", "litellm"):
+        _dspy(url, refusing, engine)
+
+
+def dspy_openinference(provider: TracerProvider, url: str, refusing: str) -> None:
+    """OpenInference over DSPy and over LiteLLM, which DSPy asks only when it is told to."""
+    from openinference.instrumentation.dspy import DSPyInstrumentor
+    from openinference.instrumentation.litellm import LiteLLMInstrumentor
+
+    DSPyInstrumentor().instrument(tracer_provider=provider)
+    LiteLLMInstrumentor().instrument(tracer_provider=provider)
+    for engine in ("auto", "litellm"):
+        _dspy(url, refusing, engine)
+
+
 def agentops(provider: TracerProvider, url: str, refusing: str) -> None:
     """AgentOps' own instrumentation of the openai package."""
     import openai
@@ -181,7 +249,19 @@ def autogen(provider: TracerProvider, url: str, refusing: str) -> None:
 
 SESSIONS: dict[str, Callable[[TracerProvider, str, str], None]] = {
     one.__name__: one
-    for one in (langfuse, openlit, openai_agents, semantic_kernel, litellm, agentops, strands, autogen)
+    for one in (
+        langfuse,
+        openlit,
+        openai_agents,
+        semantic_kernel,
+        langchain,
+        litellm,
+        dspy,
+        dspy_openinference,
+        agentops,
+        strands,
+        autogen,
+    )
 }
 
 
