@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,23 +42,45 @@ What captures, journals, forks, joins, hooks into a program and runs trials is t
 """
 
 
-_NOT_ONCE = "not once"
-"""What the default asks for on all Pythons but one: such a room is not even imported then."""
+NOT_ONCE, NOR_SDK = "not once", "not once or sdk"
+"""What is asked for on all Pythons but one, and on all SDKs but one: a file without any of it is not even imported then."""
+
+
+OF_THE_SDK = re.compile("(from|import) opentelemetry|from (receivers|otlp_samples) import")
+"""A file of these rooms with that makes its own providers, packs or reads messages, exports, or instruments.
+
+The others know spans as records only: how spans become those is tested in `capture`, on every SDK.
+"""
+
+
+def asks_the_sdk(path: Path) -> bool:
+    """Whether what the file tests can differ between versions of OpenTelemetry."""
+    return OF_THE_SDK.search(path.read_text()) is not None
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Collecting takes each worker of each run as long as many a test: what is left out is not collected."""
-    here = Path(__file__).parent
-    is_left_out = config.option.markexpr == _NOT_ONCE and collection_path in [here / name for name in ONCE]
+    if _room(collection_path) not in ONCE:
+        return None
+    asked, is_test = config.option.markexpr, collection_path.suffix == ".py"
+    is_left_out = asked == NOT_ONCE or (asked == NOR_SDK and is_test and not asks_the_sdk(collection_path))
     return True if is_left_out else None
+
+
+def _room(path: Path) -> str:
+    """The folder or file of `tests` that it is or lies in."""
+    here = Path(__file__).parent
+    return path.relative_to(here).parts[0] if here in path.parents else ""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of such a room runs on one Python by default, and on all in `nox -s matrix`."""
+    """Every test of such a room runs on one Python by default, and those that ask the SDK on all in `nox -s matrix`."""
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in ONCE:
+        if _room(item.path) in ONCE:
             item.add_marker("once")
+            if asks_the_sdk(item.path):
+                item.add_marker("sdk")
 
 
 @pytest.fixture(autouse=True)

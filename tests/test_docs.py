@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.doc_blocks import CLIENTS, FENCE, ROOT, SETUPS, blocks, titled
 
-pytestmark = pytest.mark.once  # pages in processes of their own
+pytestmark = [pytest.mark.once, pytest.mark.sdk]  # pages in processes of their own
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = {"python", "bash"}

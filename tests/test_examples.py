@@ -14,7 +14,7 @@ import pytest
 from otel_research.store.base import Store
 from otel_research.testing import StoreContract
 
-pytestmark = pytest.mark.once  # examples in processes of their own
+pytestmark = [pytest.mark.once, pytest.mark.sdk]  # examples in processes of their own
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 

@@ -31,6 +31,7 @@ def run(title: str, folder: Path, **variables: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.sdk
 def test_a_provider_of_ones_own(tmp_path: Path) -> None:
     """All is stored; the backend gets what the sampler decides."""
     run("provider", tmp_path)
