@@ -263,13 +263,11 @@ def _dependence(rows: Rows) -> Iterator[Fault]:
 
 
 def _drift(rows: Rows) -> Iterator[Fault]:
-    from scipy import stats
-
     ordered = rows.units.sort("start_ns")
     if ordered.height < 30 or ordered["residual"].n_unique() < 2 or ordered["start_ns"].n_unique() < 2:
         return
-    result = stats.spearmanr(np.arange(ordered.height), ordered["residual"].to_numpy())
-    rho, p = float(result.statistic), float(result.pvalue)
+    trend = series.trend(ordered["residual"].to_numpy())
+    rho, p = float(trend.estimate or 0.0), trend.p_value
     if p < UNLIKELY and abs(rho) >= NOTABLE:
         text = f"latency drifts over the run (rank correlation with time {rho:+.2f}, p = {p:.1g})"
         yield Fault("drift", "warning", text, ordered.height, "design")

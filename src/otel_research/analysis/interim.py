@@ -213,10 +213,10 @@ def _assumptions(plan: Plan) -> tuple[str, ...]:
 
 def _z(outcome: Outcome) -> float:
     """The t statistic as the normal quantile of the same p, so that small samples do not cross too easily."""
-    from scipy import stats
+    from scipy.special import ndtri
 
     if outcome.p_value > 1e-300:
-        return math.copysign(float(stats.norm.isf(outcome.p_value / 2)), outcome.statistic)
+        return math.copysign(-float(ndtri(outcome.p_value / 2)), outcome.statistic)
     return outcome.statistic
 
 

@@ -64,6 +64,7 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "autocorrelation": series.autocorrelation,
     "ljung_box": lambda x: series.ljung_box(x, 1),
     "effective_n": series.effective_n,
+    "trend": series.trend,
     "change_points": series.change_points,
     "fences": outliers.fences,
     "modified_z": outliers.modified_z,

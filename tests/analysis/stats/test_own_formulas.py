@@ -67,6 +67,26 @@ def test_poisson_interval_agrees_with_statsmodels():
     assert (found.low, found.high) == pytest.approx(confint_poisson(7, 12.5, method="exact-c"))
 
 
+@pytest.mark.parametrize("values", [RNG.normal(size=60), RNG.integers(0, 4, 200) + np.arange(200) / 50, np.arange(9.0)])
+def test_a_trend_agrees_with_scipy(values: np.ndarray):
+    """Ties and a perfect order included."""
+    from scipy.stats import spearmanr
+
+    found, expected = series.trend(values), spearmanr(values, np.arange(values.size))
+    assert found.estimate == pytest.approx(expected.statistic, rel=1e-12)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+@pytest.mark.parametrize("planned", [None, [1, 2, 3]])
+def test_a_sample_ratio_agrees_with_scipy(planned: list[float] | None):
+    from scipy.stats import chisquare
+
+    weights = np.array(planned or [1, 1, 1], dtype=float)
+    found = proportions.sample_ratio([40, 62, 58], planned)
+    expected = chisquare([40, 62, 58], weights / weights.sum() * 160)
+    assert (found.statistic, found.p_value) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-12)
+
+
 def test_ljung_box_agrees_with_statsmodels():
     """The statistic and p-value are statsmodels'."""
     from statsmodels.stats.diagnostic import acorr_ljungbox

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike
 
 from otel_research.analysis.stats import laws
@@ -58,6 +59,17 @@ def ljung_box(values: ArrayLike, lags: int = 10, fitted: int = 0) -> Outcome:
     df = lags - fitted
     p_value = laws.chi2_upper_tail(q, df)
     return Outcome(q, p_value, float(df), r[0], None, by("Ljung & Box 1978, scipy.special.gammaincc"))
+
+
+def trend(values: ArrayLike) -> Outcome:
+    """Spearman's rank correlation with the order, its p by Student's t (Kendall & Stuart 1979, vol. 2, 31.19)."""
+    array = sample(values, at_least=3, what="the series")
+    if is_constant(array):
+        raise NotEnoughData("All values of the series are the same, so it has no trend.")
+    ranks = pl.Series(array).rank().to_numpy()
+    rho, df = float(np.corrcoef(ranks, np.arange(array.size))[0, 1]), float(array.size - 2)
+    p_value = 2 * float(laws.t_upper_tail(abs(rho) * math.sqrt(df / (1 - rho * rho)), df)) if abs(rho) < 1 else 0.0
+    return Outcome(rho, p_value, df, rho, None, by("Spearman's rho, scipy.special.stdtr"))
 
 
 def effective_n(values: ArrayLike) -> float:
