@@ -2,8 +2,8 @@
 
     python -m tests.report.printed FOLDER
 
-Run by `nox -s printed`. Needs Debian's `chromium` and `texlive-latex-base`. Fails where a page is wider than its window,
-fetches or runs anything, or LaTeX stops or sets a line too wide; the pictures in FOLDER are for a person's eyes.
+Run by `nox -s printed`. Needs Debian's `chromium`, `texlive-latex-base` and `texlive-latex-recommended`. Fails where a page is wider
+than its window, fetches or runs anything, or LaTeX stops or sets a line too wide; the pictures in FOLDER are for a person's eyes.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ def disagreement(effect: Effect, alpha: float) -> list[Warn]:
     known = {name: p for name, p in found.items() if p is not None}
     if len(known) < 2 or len({p < alpha for p in known.values()}) == 1:
         return []
-    shown = ", ".join(f"{name} p = {p:.2g}" for name, p in known.items())
+    # The headline's own test is among the others too, under its short name.
+    others = {name: p for name, p in known.items() if name == effect.test.name or p != effect.test.p_value}
+    shown = ", ".join(f"{name.replace('_', ' ')} p = {p:.2g}" for name, p in others.items())
     text = f"{effect.outcome}: tests disagree ({shown}); the tail or the spread differs, not only the centre"
     return [Warn(code="tests_disagree", severity="info", text=text)]
 

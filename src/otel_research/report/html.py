@@ -25,7 +25,9 @@ figure{margin:1.25rem 0;break-inside:avoid}figcaption b{color:var(--ink);display
 svg{width:100%;height:auto;print-color-adjust:exact}
 @media screen{figure{overflow-x:auto}svg{min-width:34rem}}
 @page{margin:18mm}
-@media print{body{max-width:none;padding:0;font-size:10pt}h2{break-after:avoid}tr{break-inside:avoid}.wide{overflow:visible}}
+@media print{:root{font-size:9.5pt}body{max-width:none;padding:0;font-size:1rem}p{max-width:none}th,td{padding-right:.6rem}
+h2{break-after:avoid}tr{break-inside:avoid}.wide{overflow:visible}
+tbody tr:first-child,tr:last-child,tr:nth-last-child(2){break-before:avoid}}
 """
 )
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
 from otel_research.report.canvas import Figure
 from otel_research.report.document import Block, Document, Prose, Table
 
-_HEAD = r"""\documentclass[10pt]{article}
+_HEAD = r"""\documentclass[10pt,a4paper]{article}
 \usepackage[T1]{fontenc}
 \usepackage{iftex}
 \ifPDFTeX\usepackage[utf8]{inputenc}\fi
 \usepackage[margin=2cm]{geometry}
 \usepackage{booktabs,longtable,array}
-\setlength{\parindent}{0pt}\setlength{\parskip}{4pt}
+\setlength{\parindent}{0pt}\setlength{\parskip}{4pt}\setlength{\tabcolsep}{4pt}
+\newcommand{\room}[1]{\par\ifdim\dimexpr\pagegoal-\pagetotal\relax<#1\baselineskip\newpage\fi}
 \begin{document}
 """
 _MACROS = {
@@ -26,6 +28,8 @@ _MACROS = {
 }  # fmt: skip
 _LINE, _WIDEST = 96, 60
 """Characters in a line of a table, and the most that a column asks for."""
+_WHOLE = 40
+"""Lines of a table that is not torn apart; a longer one is."""
 _LONG = 30
 """Characters of a word that may be broken."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -35,9 +39,10 @@ def render(document: Document) -> str:
     """The source of the article; what a user named is no command."""
     parts = [rf"\section*{{{escaped(document.title)}}}", *(_paragraph(text) for text in document.lead)]
     for section in document.sections:
-        blocks = [_block(block) for block in section.blocks if not isinstance(block, Figure)]
-        if blocks:
-            parts += [rf"\subsection*{{{escaped(section.title)}}}", *blocks]
+        shown = [block for block in section.blocks if not isinstance(block, Figure)]
+        if shown:
+            room, *blocks = (part for block in shown for part in _block(block))
+            parts += [room, rf"\subsection*{{{escaped(section.title)}}}", *blocks]
     return _HEAD + "\n\n".join(parts) + "\n\\end{document}\n"
 
 
@@ -57,11 +62,27 @@ def _paragraph(text: str) -> str:
     return escaped(text) + r"\par"
 
 
-def _block(block: Block) -> str:
+def _block(block: Block) -> list[str]:
+    """The room that it needs with a heading above it, and the block."""
     if isinstance(block, Prose):
-        return rf"{{\small {_paragraph(block.text)}}}" if block.is_note else _paragraph(block.text)
+        return [_room(4), rf"{{\small {_paragraph(block.text)}}}" if block.is_note else _paragraph(block.text)]
     assert isinstance(block, Table)
-    return _table(block)
+    lines = _lines(block)
+    return [_room(lines + 5 if lines <= _WHOLE else 10), _table(block)]
+
+
+def _room(lines: int) -> str:
+    """A new page, unless so many lines fit on this one."""
+    return rf"\room{{{lines}}}"
+
+
+def _lines(table: Table) -> int:
+    """About how many lines it takes: as many as the fullest cell of each row."""
+    width = [share * _LINE for share in _shares(table)]
+    rows = (zip(row, width, strict=True) for row in _rows(table))
+    return sum(
+        max(sum(math.ceil((len(part) or 1) / wide) for part in cell.split("\n")) for cell, wide in row) for row in rows
+    )
 
 
 def _table(table: Table) -> str:
@@ -72,6 +93,10 @@ def _table(table: Table) -> str:
         for share in _shares(table)
     )
     return f"{{\\small\\begin{{longtable}}{{{spec}}}\n\\toprule\n{head}{rows}\\bottomrule\n\\end{{longtable}}}}"
+
+
+def _rows(table: Table) -> list[Sequence[str]]:
+    return [*([table.header] if any(table.header) else []), *table.rows]
 
 
 def _shares(table: Table) -> list[float]:
