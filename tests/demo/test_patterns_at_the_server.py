@@ -20,7 +20,7 @@ from otel_research.patterns import EnsembleMetrics, Fixed, Hedge, HedgingMetrics
 
 # Two clearly separate speeds, so that which request is late does not depend on this machine's load.
 BIMODAL = ModelProfile(
-    name="gpt-4o-mini", served="gpt-4o-mini", accuracy=0.8, median_ms=20, sigma=0.05, tail=0.1, tail_factor=35
+    name="gpt-4o-mini", served="gpt-4o-mini", accuracy=0.8, median_ms=20, sigma=0.05, tail=0.1, tail_factor=75
 )
 DELAY = 0.5
 
@@ -116,7 +116,7 @@ def test_hedging_cuts_the_tail_at_a_counted_price(cancel: bool) -> None:
     durations = spans.frame().filter(pl.col("name") == "hedging.request").collect()
     took = (durations["end_ns"] - durations["start_ns"]) / 1e6
     # Of so few requests the last percentile is the worst one, which may be slow twice: count the slow ones.
-    is_slow = DELAY * 1000 + 100
+    is_slow = DELAY * 1000 + 700  # what a busy machine takes for a hedge does not make it slow
     assert (took > is_slow).sum() < (drawn > is_slow).sum()
     if not cancel:
         truth = (float(drawn.sum()) - float(drawn.clip(upper_bound=DELAY * 1000 + BIMODAL.median_ms).sum())) / len(
