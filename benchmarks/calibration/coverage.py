@@ -22,18 +22,18 @@ from otel_research.analysis.stats import (
     ratios,
     resampling,
     survival,
-    tests,
+    two_samples,
     weighted,
 )
 from otel_research.analysis.tails import joint_draws
 
 
 def covers_mean(rng: Rng) -> bool:
-    return inside(tests.welch(heavy(rng, 200), heavy(rng, 200)).interval, 0.0)
+    return inside(two_samples.welch(heavy(rng, 200), heavy(rng, 200)).interval, 0.0)
 
 
 def covers_ratio(rng: Rng) -> bool:
-    return inside(tests.log_welch(0.9 * heavy(rng, 200), heavy(rng, 60)).interval, 0.9)
+    return inside(two_samples.log_welch(0.9 * heavy(rng, 200), heavy(rng, 60)).interval, 0.9)
 
 
 def covers_change(rng: Rng) -> bool:

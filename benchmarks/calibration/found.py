@@ -10,12 +10,12 @@ from calibration.data import clustered, items, spans
 from calibration.judged import ALPHA, POWER, REPORTED, Cell, Rng
 from otel_research.analysis.compare import compare
 from otel_research.analysis.power import power
-from otel_research.analysis.stats import clusters, proportions, tests
+from otel_research.analysis.stats import clusters, proportions, two_samples
 
 
 def found_ratio(rng: Rng) -> bool:
     n = power(-0.1, sd=0.5).n_per_condition
-    return tests.log_welch(0.9 * rng.lognormal(6.5, 0.5, n), rng.lognormal(6.5, 0.5, n)).p_value < ALPHA
+    return two_samples.log_welch(0.9 * rng.lognormal(6.5, 0.5, n), rng.lognormal(6.5, 0.5, n)).p_value < ALPHA
 
 
 def found_clustered(rng: Rng) -> bool:
@@ -34,12 +34,12 @@ def found_paired(rng: Rng) -> bool:
     for factor in (0.95, 1.0):
         effect = common + rng.normal(0, math.sqrt(0.1) * 0.5, n)
         means.append(np.bincount(labels, np.log(factor * clustered(rng, labels, effect))) / 5)
-    return tests.paired_t(*means).p_value < ALPHA
+    return two_samples.paired_t(*means).p_value < ALPHA
 
 
 def found_means(rng: Rng) -> bool:
     n = power(0.5, design="means").n_per_condition
-    return tests.welch(rng.normal(0.5, 1, n), rng.normal(0, 1, n)).p_value < ALPHA
+    return two_samples.welch(rng.normal(0.5, 1, n), rng.normal(0, 1, n)).p_value < ALPHA
 
 
 def found_rates(rng: Rng) -> bool:

@@ -11,7 +11,7 @@ from calibration.data import arms, decides, heavy, rows
 from calibration.judged import ALPHA, CONSERVATIVE, COVERAGE_LOW, REPORTED, SIZE, Cell, Family, Rng
 from otel_research.analysis.compare import compare
 from otel_research.analysis.interim import interim
-from otel_research.analysis.stats import corrections, sequential, tests
+from otel_research.analysis.stats import corrections, sequential, two_samples
 from otel_research.analysis.subject import Subject
 from otel_research.experiments import ExperimentRecord
 
@@ -21,7 +21,7 @@ def twelve(correction: str) -> Callable[[Rng], bool]:
 
     def hit(rng: Rng) -> bool:
         base = heavy(rng, 100)
-        p = [tests.log_welch(heavy(rng, 100), base).p_value for _ in range(12)]
+        p = [two_samples.log_welch(heavy(rng, 100), base).p_value for _ in range(12)]
         return min(corrections.adjust(p, correction)) < ALPHA
 
     return hit
@@ -59,7 +59,7 @@ def peeks(looks: int, rule: str) -> Callable[[Rng], bool]:
         for size, bound in zip(at, bounds, strict=True):
             if size < 10:
                 continue
-            found = tests.welch(x[:size], y[:size])
+            found = two_samples.welch(x[:size], y[:size])
             if rule == "sequence":
                 if sequential.sequence_p_value(found.estimate, found.se, 2 * size, tuning=2 * n) < ALPHA:
                     return True
@@ -115,7 +115,7 @@ def four_peeked(rng: Rng) -> bool:
     return False
 
 
-def _as_z(found: tests.Outcome) -> float:
+def _as_z(found: two_samples.Outcome) -> float:
     """The t test's p-value as a normal deviate: what a boundary in z is compared with."""
     from scipy.special import ndtri
 

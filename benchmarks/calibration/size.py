@@ -10,26 +10,26 @@ import polars as pl
 from calibration.data import autoregressive, clustered, decides, heavy, items, rows, spans
 from calibration.judged import ALPHA, CONSERVATIVE, REPORTED, SIZE, Cell, Rng
 from otel_research.analysis.compare import compare
-from otel_research.analysis.stats import clusters, proportions, tests
+from otel_research.analysis.stats import clusters, proportions, two_samples
 from otel_research.analysis.subject import Subject
 from otel_research.errors import NotEnoughData
 
 
-def rejects(test: Callable[..., tests.Outcome], n: int, m: int) -> Callable[[Rng], bool]:
+def rejects(test: Callable[..., two_samples.Outcome], n: int, m: int) -> Callable[[Rng], bool]:
     return lambda rng: test(heavy(rng, n), heavy(rng, m)).p_value < ALPHA
 
 
 def autocorrelated(rho: float) -> Callable[[Rng], bool]:
     def hit(rng: Rng) -> bool:
         values, arm = autoregressive(rng, 400, rho), rng.permutation(400) < 200
-        return tests.log_welch(values[arm], values[~arm]).p_value < ALPHA
+        return two_samples.log_welch(values[arm], values[~arm]).p_value < ALPHA
 
     return hit
 
 
 def one_after_the_other(rng: Rng) -> bool:
     values = autoregressive(rng, 400, 0.5)
-    return tests.log_welch(values[:200], values[200:]).p_value < ALPHA
+    return two_samples.log_welch(values[:200], values[200:]).p_value < ALPHA
 
 
 def clustered_null(rng: Rng) -> bool:
@@ -40,21 +40,21 @@ def clustered_null(rng: Rng) -> bool:
 
 def trials_as_independent(rng: Rng) -> bool:
     a, b = items(rng, 40), items(rng, 25)
-    return tests.log_welch(clustered(rng, a), clustered(rng, b)).p_value < ALPHA
+    return two_samples.log_welch(clustered(rng, a), clustered(rng, b)).p_value < ALPHA
 
 
 def paired_null(rng: Rng) -> bool:
     effect, labels = rng.normal(0, 0.5, 40), items(rng, 40)
     x, y = (np.log(clustered(rng, labels, effect)) for _ in "ab")
     size = np.bincount(labels)
-    return tests.paired_t(np.bincount(labels, x) / size, np.bincount(labels, y) / size).p_value < ALPHA
+    return two_samples.paired_t(np.bincount(labels, x) / size, np.bincount(labels, y) / size).p_value < ALPHA
 
 
 def paired_rank_null(rng: Rng) -> bool:
     effect, labels = rng.normal(0, 0.5, 40), items(rng, 40)
     x, y = (clustered(rng, labels, effect) for _ in "ab")
     size = np.bincount(labels)
-    return tests.wilcoxon(np.bincount(labels, x) / size, np.bincount(labels, y) / size).p_value < ALPHA
+    return two_samples.wilcoxon(np.bincount(labels, x) / size, np.bincount(labels, y) / size).p_value < ALPHA
 
 
 def rates_null(p: float, n: int) -> Callable[[Rng], bool]:
@@ -96,14 +96,14 @@ def compare_in_time(rng: Rng) -> bool:
 
 
 CELLS: tuple[Cell, ...] = (
-    Cell("size", "heavy tail, 200 / 200", "log-Welch", rejects(tests.log_welch, 200, 200), SIZE),
-    Cell("size", "heavy tail, 30 / 150", "log-Welch", rejects(tests.log_welch, 30, 150), SIZE),
-    Cell("size", "heavy tail, 200 / 200", "Welch", rejects(tests.welch, 200, 200), CONSERVATIVE),
-    Cell("size", "heavy tail, 30 / 150", "Welch on raw means (cost; not latency's verdict)", rejects(tests.welch, 30, 150),
+    Cell("size", "heavy tail, 200 / 200", "log-Welch", rejects(two_samples.log_welch, 200, 200), SIZE),
+    Cell("size", "heavy tail, 30 / 150", "log-Welch", rejects(two_samples.log_welch, 30, 150), SIZE),
+    Cell("size", "heavy tail, 200 / 200", "Welch", rejects(two_samples.welch, 200, 200), CONSERVATIVE),
+    Cell("size", "heavy tail, 30 / 150", "Welch on raw means (cost; not latency's verdict)", rejects(two_samples.welch, 30, 150),
          REPORTED),
-    Cell("size", "heavy tail, 200 / 200", "Brunner-Munzel", rejects(tests.brunner_munzel, 200, 200), SIZE),
-    Cell("size", "heavy tail, 30 / 150", "Brunner-Munzel", rejects(tests.brunner_munzel, 30, 150), SIZE),
-    Cell("size", "heavy tail, 30 / 150", "Mann-Whitney", rejects(tests.mann_whitney, 30, 150), SIZE),
+    Cell("size", "heavy tail, 200 / 200", "Brunner-Munzel", rejects(two_samples.brunner_munzel, 200, 200), SIZE),
+    Cell("size", "heavy tail, 30 / 150", "Brunner-Munzel", rejects(two_samples.brunner_munzel, 30, 150), SIZE),
+    Cell("size", "heavy tail, 30 / 150", "Mann-Whitney", rejects(two_samples.mann_whitney, 30, 150), SIZE),
     Cell("size", "1 to 8 trials per item, 40 / 25 items", "clustered log-Welch (CR2)", clustered_null, SIZE),
     Cell("size", "1 to 8 trials per item, 40 / 25 items", "log-Welch on trials (the mistake)", trials_as_independent,
          REPORTED),

@@ -72,7 +72,7 @@ def test_repeated_trials_of_an_item_are_worth_less():
 
 def test_the_recommended_n_has_the_power():
     """Simulated log-normal latencies at the recommended n are told apart 4 times in 5."""
-    from otel_research.analysis.stats.tests import log_welch
+    from otel_research.analysis.stats.two_samples import log_welch
 
     n = power(-0.1, sd=0.5).n_per_condition
     rng = np.random.default_rng(11)

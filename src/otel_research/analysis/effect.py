@@ -20,7 +20,7 @@ from otel_research.analysis.engine import QUANTILES
 from otel_research.analysis.means import held, mean_change, t_test
 from otel_research.analysis.plan import Found, Plan, turned
 from otel_research.analysis.result import Interval
-from otel_research.analysis.stats import effects, power, tests
+from otel_research.analysis.stats import effects, power, two_samples
 from otel_research.analysis.stats.outcome import Outcome
 from otel_research.errors import ConfigurationError, NotEnoughData
 
@@ -111,10 +111,10 @@ def beside(
     elif plan.design == "paired":
         items = shared_items(a, b)
         x, y = item_means(b, items), item_means(a, items)
-        made["wilcoxon"] = found.get(f"effects.{plan.outcome}.tests.wilcoxon", lambda: tests.wilcoxon(x, y))
+        made["wilcoxon"] = found.get(f"effects.{plan.outcome}.tests.wilcoxon", lambda: two_samples.wilcoxon(x, y))
     else:
         x, y = (_independent(sample) for sample in (b, a))
-        for rank, test in (("brunner_munzel", tests.brunner_munzel), ("mann_whitney", tests.mann_whitney)):
+        for rank, test in (("brunner_munzel", two_samples.brunner_munzel), ("mann_whitney", two_samples.mann_whitney)):
             made[rank] = found.get(f"effects.{plan.outcome}.tests.{rank}", partial(test, x, y))
     return {name: as_test(name, outcome, plan) for name, outcome in made.items() if outcome is not None}
 

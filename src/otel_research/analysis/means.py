@@ -11,7 +11,7 @@ from otel_research.analysis.arms import Floats, Sample, item_means, shared_items
 from otel_research.analysis.comparison import Change
 from otel_research.analysis.plan import Found, Plan, scaled
 from otel_research.analysis.result import Interval
-from otel_research.analysis.stats import clusters, constant, ratios, sequential, tests
+from otel_research.analysis.stats import clusters, constant, ratios, sequential, two_samples
 from otel_research.analysis.stats.outcome import Estimate, Outcome
 from otel_research.analysis.stats.weighted import Weighted, mean_error
 from otel_research.errors import NotEnoughData
@@ -22,7 +22,7 @@ def t_test(plan: Plan, a: Sample, b: Sample, *, log: bool = False) -> Outcome:
     if plan.design == "paired":
         items = shared_items(a, b)
         cand, base = item_means(b, items, log=log), item_means(a, items, log=log)
-        return constant.paired(cand, base, plan.level) or tests.paired_t(cand, base, confidence=plan.level)
+        return constant.paired(cand, base, plan.level) or two_samples.paired_t(cand, base, confidence=plan.level)
     x, y = (np.log(s.values) if log else s.values for s in (b, a))
     if not (a.is_even and b.is_even):
         return _weighted_welch(plan, x, b, y, a)
@@ -60,10 +60,10 @@ def _lowest(plan: Plan, a: Sample, b: Sample, base: float) -> float:
     """The lower limit of the baseline's mean; its own lowest value where it has none."""
     try:
         if plan.design == "paired":
-            made = tests.one_sample_t(item_means(a, shared_items(a, b)), confidence=plan.level)
+            made = two_samples.one_sample_t(item_means(a, shared_items(a, b)), confidence=plan.level)
         else:
             _, error, df = _arm_mean(a.values, a, is_clustered=plan.design == "clustered")
-            made = tests.t_outcome(base, error, df, plan.level, "two-sided", "t")
+            made = two_samples.t_outcome(base, error, df, plan.level, "two-sided", "t")
     except NotEnoughData:
         return float(a.values.min())
     return float(a.values.min()) if made.interval is None or made.interval.low is None else made.interval.low
@@ -127,9 +127,9 @@ def _clustered_mean(values: Floats, sample: Sample, *, log: bool) -> clusters.Cl
 
 def _welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample, *, log: bool) -> Outcome:
     if b.told is None or a.told is None:
-        return tests.welch(x, y, confidence=plan.level)
+        return two_samples.welch(x, y, confidence=plan.level)
     one, two = b.told.moments(log=log), a.told.moments(log=log)
-    return tests.welch_from_moments(one.mean, one.stdev, one.n, two.mean, two.stdev, two.n, confidence=plan.level)
+    return two_samples.welch_from_moments(one.mean, one.stdev, one.n, two.mean, two.stdev, two.n, confidence=plan.level)
 
 
 def _weighted_welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample) -> Outcome:
@@ -140,7 +140,7 @@ def _weighted_welch(plan: Plan, x: Floats, b: Sample, y: Floats, a: Sample) -> O
         raise NotEnoughData("All values within each sample are the same, so there is no variation to judge by.")
     df = (first + second) ** 2 / (first**2 / one[2] + second**2 / two[2])
     method = "Welch's t test under sampling weights"
-    return tests.t_outcome(one[0] - two[0], math.sqrt(first + second), df, plan.level, "two-sided", method)
+    return two_samples.t_outcome(one[0] - two[0], math.sqrt(first + second), df, plan.level, "two-sided", method)
 
 
 def held(plan: Plan, estimate: float | None, se: float | None, a: Sample, b: Sample) -> Interval | None:

@@ -30,7 +30,7 @@ from otel_research.analysis.stats import (
     sequential,
     series,
     survival,
-    tests,
+    two_samples,
 )
 from otel_research.errors import ConfigurationError, NotEnoughData
 
@@ -55,7 +55,7 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "shape": describe.shape,
     "quantile_interval": lambda x: describe.quantile_interval(x, 0.5),
     "harrell_davis": lambda x: describe.harrell_davis(x, [0.5]),
-    "one_sample_t": tests.one_sample_t,
+    "one_sample_t": two_samples.one_sample_t,
     "bootstrap": lambda x: intervals.bootstrap(x, describe.mean, n_resamples=50),
     "bootstrap_quantile": lambda x: intervals.bootstrap_quantile(x, 0.9, n_resamples=50),
     "clustered_mean": lambda x: clusters.clustered_mean(x, np.arange(len(x)) // 2),
@@ -80,14 +80,14 @@ ONE: dict[str, Callable[[Any], Any]] = {
 }
 
 TWO: dict[str, Callable[[Any, Any], Any]] = {
-    "welch": tests.welch,
-    "pooled_t": tests.pooled_t,
-    "paired_t": tests.paired_t,
-    "log_welch": tests.log_welch,
-    "log_paired_t": tests.log_paired_t,
-    "mann_whitney": tests.mann_whitney,
-    "wilcoxon": tests.wilcoxon,
-    "brunner_munzel": tests.brunner_munzel,
+    "welch": two_samples.welch,
+    "pooled_t": two_samples.pooled_t,
+    "paired_t": two_samples.paired_t,
+    "log_welch": two_samples.log_welch,
+    "log_paired_t": two_samples.log_paired_t,
+    "mann_whitney": two_samples.mann_whitney,
+    "wilcoxon": two_samples.wilcoxon,
+    "brunner_munzel": two_samples.brunner_munzel,
     "permutation": lambda a, b: permutation.permutation(a, b, n_resamples=50),
     "permutation_paired": lambda a, b: permutation.permutation_paired(a, b, n_resamples=50),
     "relative_change": ratios.relative_change,
@@ -162,7 +162,7 @@ def test_two_samples(name: str, first: str):
         check(lambda second=second: TWO[name](SAMPLES[first], second))
 
 
-@pytest.mark.parametrize("call", [describe.mean, tests.one_sample_t, series.autocorrelation])
+@pytest.mark.parametrize("call", [describe.mean, two_samples.one_sample_t, series.autocorrelation])
 def test_nan_is_named(call: Callable[[Any], Any]):
     """A NaN is refused with how many there are."""
     with pytest.raises(NotEnoughData, match=r"1 of 4 values .* NaN"):
@@ -178,7 +178,7 @@ def test_text_is_not_numbers():
 def test_confidence_in_percent_is_refused():
     """95 is not a confidence level; 0.95 is."""
     with pytest.raises(ConfigurationError, match=r"Use 0\.95"):
-        tests.welch([1, 2, 3], [2, 3, 4], confidence=95)
+        two_samples.welch([1, 2, 3], [2, 3, 4], confidence=95)
 
 
 def test_a_sequence_needs_variation():

@@ -25,7 +25,7 @@ from otel_research.analysis.stats import (
     sequential,
     series,
     survival,
-    tests,
+    two_samples,
 )
 from otel_research.errors import MissingExtra, NotEnoughData
 
@@ -335,7 +335,7 @@ def test_repeated_measures_with_two_factors():
 def test_welch_and_clustered_welch_agree_without_clusters():
     """With one row per cluster the clustered test is Welch's."""
     a, b = RNG.normal(1, 1, 30), RNG.normal(0, 2, 40)
-    plain = tests.welch(a, b)
+    plain = two_samples.welch(a, b)
     found = clusters.clustered_welch(a, np.arange(30), b, np.arange(40))
     assert found.statistic == pytest.approx(plain.statistic)
     assert found.df == pytest.approx(plain.df)
@@ -345,7 +345,7 @@ def test_welch_and_clustered_welch_agree_without_clusters():
 def test_one_sided_intervals_are_open(alternative: str):
     """A one-sided test has a one-sided interval, and its standard error is that of the two-sided one."""
     a, b = RNG.normal(1, 1, 12), RNG.normal(0, 2, 15)
-    found, both = tests.welch(a, b, alternative=alternative), tests.welch(a, b)
+    found, both = two_samples.welch(a, b, alternative=alternative), two_samples.welch(a, b)
     assert (found.interval.low is None) == (alternative == "less")
     assert (found.interval.high is None) == (alternative == "greater")
     assert found.se == pytest.approx(both.se)

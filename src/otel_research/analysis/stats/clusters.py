@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from otel_research.analysis.stats.describe import mean, moments, standard_error
 from otel_research.analysis.stats.outcome import Alternative, Outcome, own
 from otel_research.analysis.stats.sample import Floats, codes, is_constant, pairs, sample, varied
-from otel_research.analysis.stats.tests import t_outcome
+from otel_research.analysis.stats.two_samples import t_outcome
 from otel_research.errors import ConfigurationError, NotEnoughData
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from otel_research.analysis.stats.describe import moments
 from otel_research.analysis.stats.outcome import Estimate, Interval, between, by, own
 from otel_research.analysis.stats.sample import Floats, confidence_level, finite, pairs, quiet, sample, varied
-from otel_research.analysis.stats.tests import pooled_sd
+from otel_research.analysis.stats.two_samples import pooled_sd
 from otel_research.errors import ConfigurationError, NotEnoughData
 
 _NONCENTRAL_DF = 10_000

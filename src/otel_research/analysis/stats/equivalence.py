@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from otel_research.analysis.stats.outcome import Interval, Outcome
-from otel_research.analysis.stats.tests import paired_t, pooled_t, t_outcome, welch
+from otel_research.analysis.stats.two_samples import paired_t, pooled_t, t_outcome, welch
 from otel_research.errors import ConfigurationError
 
 

@@ -89,7 +89,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 def mean_pass_at_k(trials: Sequence[tuple[int, int]], k: int, confidence: float = 0.95) -> Estimate:
     """pass@k averaged over items, given as (trials, correct), with the t interval over items."""
-    from otel_research.analysis.stats.tests import one_sample_t
+    from otel_research.analysis.stats.two_samples import one_sample_t
 
     rates = [pass_at_k(n, correct, k) for n, correct in trials]
     if not rates:

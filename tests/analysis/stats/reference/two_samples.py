@@ -14,12 +14,12 @@ from otel_research.analysis.stats import (
     permutation,
     ratios,
     sequential,
-    tests,
+    two_samples,
 )
 from reference.case import Case, Numbers, alternative, ends
 
 
-def _t(outcome: tests.Outcome) -> Numbers:
+def _t(outcome: two_samples.Outcome) -> Numbers:
     return {"t": outcome.statistic, "df": outcome.df, "p_value": outcome.p_value, "mean_diff": outcome.estimate,
             **ends(outcome.interval)}  # fmt: skip
 
@@ -27,27 +27,27 @@ def _t(outcome: tests.Outcome) -> Numbers:
 def welch(case: Case) -> Numbers:
     options = {"confidence": case.confidence, "alternative": alternative(case)}
     if "mean_a" in case.data:
-        return _t(tests.welch_from_moments(*case.moments(), **options))
-    return _t(tests.welch(*case.arms(), **options))
+        return _t(two_samples.welch_from_moments(*case.moments(), **options))
+    return _t(two_samples.welch(*case.arms(), **options))
 
 
 def pooled_t(case: Case) -> Numbers:
     options = {"confidence": case.confidence, "alternative": alternative(case)}
     if "mean_a" in case.data:
         mean_a, sd_a, n_a, mean_b, sd_b, n_b = case.moments()
-        found = tests.pooled_t_from_moments(mean_a, sd_a, n_a, mean_b, sd_b, n_b, **options)
-        return {**_t(found), "pooled_sd": tests.pooled_sd(sd_a, n_a, sd_b, n_b)}
+        found = two_samples.pooled_t_from_moments(mean_a, sd_a, n_a, mean_b, sd_b, n_b, **options)
+        return {**_t(found), "pooled_sd": two_samples.pooled_sd(sd_a, n_a, sd_b, n_b)}
     a, b = case.arms()
-    return {**_t(tests.pooled_t(a, b, **options)), "pooled_sd": effects.cohens_d(a, b).pooled_sd}
+    return {**_t(two_samples.pooled_t(a, b, **options)), "pooled_sd": effects.cohens_d(a, b).pooled_sd}
 
 
 def paired_t(case: Case) -> Numbers:
-    return _t(tests.paired_t(*case.arms(), confidence=case.confidence, alternative=alternative(case)))
+    return _t(two_samples.paired_t(*case.arms(), confidence=case.confidence, alternative=alternative(case)))
 
 
 def geomean_ratio(case: Case) -> Numbers:
     a, b = case.arms()
-    found = tests.log_welch(b, a, confidence=case.confidence)
+    found = two_samples.log_welch(b, a, confidence=case.confidence)
     return {"ratio": found.estimate, "p_value": found.p_value, "df": found.df, **ends(found.interval)}
 
 
@@ -83,13 +83,13 @@ def anytime_cs(case: Case) -> Numbers:
 def mannwhitney(case: Case) -> Numbers:
     a, b = case.arms()
     options = {"method": case.params.get("method", "asymptotic"), "continuity": case.params.get("continuity", True)}
-    found = tests.mann_whitney(a, b, **options)
+    found = two_samples.mann_whitney(a, b, **options)
     return {
         "U": found.statistic,
         "p_value_two_sided": found.p_value,
-        "p_value_two_sided_no_cc": tests.mann_whitney(a, b, method=options["method"], continuity=False).p_value,
-        "p_value_greater": tests.mann_whitney(a, b, **options, alternative="greater").p_value,
-        "p_value_less": tests.mann_whitney(a, b, **options, alternative="less").p_value,
+        "p_value_two_sided_no_cc": two_samples.mann_whitney(a, b, method=options["method"], continuity=False).p_value,
+        "p_value_greater": two_samples.mann_whitney(a, b, **options, alternative="greater").p_value,
+        "p_value_less": two_samples.mann_whitney(a, b, **options, alternative="less").p_value,
         "prob_superiority": found.estimate,
     }
 
@@ -97,17 +97,17 @@ def mannwhitney(case: Case) -> Numbers:
 def wilcoxon(case: Case) -> Numbers:
     options = {"method": case.params.get("method", "auto"), "continuity": case.params.get("continuity", True),
                "zero_method": case.params.get("zero_method", "wilcox")}  # fmt: skip
-    found = tests.wilcoxon(*case.arms(), **options)
+    found = two_samples.wilcoxon(*case.arms(), **options)
     return {
         "V": found.statistic,
         "p_value_two_sided": found.p_value,
-        "p_value_greater": tests.wilcoxon(*case.arms(), **options, alternative="greater").p_value,
-        "p_value_less": tests.wilcoxon(*case.arms(), **options, alternative="less").p_value,
+        "p_value_greater": two_samples.wilcoxon(*case.arms(), **options, alternative="greater").p_value,
+        "p_value_less": two_samples.wilcoxon(*case.arms(), **options, alternative="less").p_value,
     }
 
 
 def brunnermunzel(case: Case) -> Numbers:
-    found = tests.brunner_munzel(*case.arms(), confidence=case.confidence)
+    found = two_samples.brunner_munzel(*case.arms(), confidence=case.confidence)
     return {"statistic": found.statistic, "df": found.df, "p_value": found.p_value,
             "prob_superiority": found.estimate, **ends(found.interval)}  # fmt: skip
 
