@@ -371,6 +371,14 @@ def test_compare_runs_on_the_core(name: str, monkeypatch: pytest.MonkeyPatch):
     assert CORE[name]() is not None
 
 
+def test_a_level_may_have_any_text() -> None:
+    """Colons, commas and brackets in a level's name belong to it: no coefficient is cut short or takes another's place."""
+    levels = ["base", "openai:gpt-4o", "a, first", "a, second", "b[T.x]"]
+    fit = mixed.mixed(RNG.normal(5, 1, 50), {"model": levels * 10}, [index // 5 for index in range(50)])
+    first, *others = sorted(levels)
+    assert fit.coefficients.keys() == {"Intercept", *(f"model[{level}]" for level in others)}, first
+
+
 @pytest.mark.parametrize("call", [lambda: meta.random_effects([1, 2], [1, 1]), lambda: mixed.repeated([1.0], [1], {})])
 def test_the_rest_names_the_extra(call: object, monkeypatch: pytest.MonkeyPatch):
     """What needs statsmodels says how to install it."""

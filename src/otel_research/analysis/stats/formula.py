@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import product
@@ -13,6 +14,11 @@ from otel_research.analysis.stats.sample import Floats
 from otel_research.errors import ConfigurationError, NotEnoughData
 
 Labels = Mapping[str, Sequence[object]]
+
+_BETWEEN = re.compile(r":(?=(?:C\()?f\d+(?:\W|$))")
+"""Between the factors of a term; a colon within a level ("openai:gpt-4o") is none of these."""
+_PART = re.compile(r"(?:C\()?(?P<code>f\d+)(?:, Sum\))?(?:\[T\.(?P<level>.*)\])?", re.DOTALL)
+"""One factor of a term, and the level that a coefficient is of."""
 
 
 class Columns:
@@ -42,10 +48,10 @@ class Columns:
         """Formula names back to the caller's: C(f0, Sum):C(f1, Sum) is wool:tension, f0[T.B] is wool[B]."""
         back = {code: own for own, code in self.codes.items()}
         parts = []
-        for part in name.split(":"):
-            code, _, level = part.removeprefix("C(").split(",")[0].rstrip(")").partition("[T.")
-            text = back.get(code, code)
-            parts.append(f"{text}[{level.rstrip(']')}]" if level else text)
+        for part in _BETWEEN.split(name):
+            found = _PART.fullmatch(part)
+            text = part if found is None else back.get(found["code"], found["code"])
+            parts.append(text if found is None or found["level"] is None else f"{text}[{found['level']}]")
         return ":".join(parts)
 
     def cells(self, names: Sequence[str]) -> dict[tuple[str, ...], Floats]:
