@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from otel_research.experiments import ExperimentRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import polars as pl
     import pyarrow as pa
 
     from otel_research.journal.log import Closed, Log
     from otel_research.journal.reader import Counts
     from otel_research.journal.writer import Writer
-    from otel_research.store.follow import Cursor, Part
 
 
 @runtime_checkable
@@ -88,21 +85,6 @@ class Journaled(Protocol):
 
     def by_writer(self, experiment_id: str) -> dict[str, tuple[Counts, dict[str, Any]]]:
         """The name of every process that took part -> (what its frames tell, what it counted beside them)."""
-
-
-@runtime_checkable
-class Followed(Protocol):
-    """A journal that another store is fed from, by offset: what lies behind a cursor, and where that ends."""
-
-    def since(self, experiment_id: str, writer: str, cursor: Cursor, /) -> Iterator[Part]:
-        """One writer's rows behind the cursor, in the order they ended, in parts; the cursor behind each.
-
-        The empty cursor is the beginning. The same cursor gives the same rows again, as long as
-        they have not been let go. Reading on from where one has read costs only what is new.
-        """
-
-    def let_go(self, experiment_id: str, part: Part, /) -> None:
-        """The destination has all of the segment that ends with this part: drop our copy, keep its counts."""
 
 
 @runtime_checkable

@@ -172,7 +172,11 @@ class DiskStore(DiskCatalogue):
     # -- the way to another store ---------------------------------------------------------
 
     def since(self, experiment_id: str, writer: str, cursor: Cursor, /) -> Iterator[Part]:
-        """One writer's rows behind the cursor, in parts; see `store.base.Followed`."""
+        """One writer's rows behind the cursor, in the order they ended, in parts; the cursor behind each.
+
+        The empty cursor is the beginning. The same cursor gives the same rows again, as long as
+        they have not been let go. Reading on from where one has read costs only what is new.
+        """
         folder = self.folder(experiment_id)
         if self._limit.was_reached(folder / "journal"):
             # The full segment of each log has to end, so that it can go when it is delivered.
@@ -202,7 +206,7 @@ class DiskStore(DiskCatalogue):
         return False, file.path.stat().st_size
 
     def let_go(self, experiment_id: str, part: Part, /) -> None:
-        """Drop a segment that another store has; its counts stay."""
+        """The destination has all of the segment that ends with this part: drop our copy, keep its counts."""
         folder = self.folder(experiment_id)
         if (entry := part.sealed) is not None:
             manifest.update(folder / "manifest", lambda current: manifest.with_sealed(current, entry))
