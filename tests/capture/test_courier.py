@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from otel_research.capture.feed import Courier
+from otel_research.capture.courier import Courier
 
 
 class Dropped(dict[str, Any]):

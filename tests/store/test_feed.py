@@ -16,8 +16,7 @@ import pytest
 from tests.store.remotes import Remote
 
 import otel_research as otr
-from otel_research.capture import feed as courier
-from otel_research.capture import room
+from otel_research.capture import courier, room
 from otel_research.errors import StoreFull
 from otel_research.journal.frame import START
 from otel_research.journal.log import Log

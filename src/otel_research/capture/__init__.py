@@ -9,6 +9,7 @@
     content     what may be written of prompts and completions
     room        what happens when there is no room
     ledger      what became of every span
+    caretaker   what is due in the background; `courier` brings spans to a store that is elsewhere
     forward     where spans also go
     attach      puts the pieces on a provider without removing anything
 

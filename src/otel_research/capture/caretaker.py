@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from otel_research.capture import registry
+from otel_research.capture.courier import Courier
 from otel_research.capture.experiment import ExperimentCapture
-from otel_research.capture.feed import Courier
 from otel_research.capture.ledger import Tally
 from otel_research.errors import StoreError, UnknownExperiment
 from otel_research.journal.frame import END

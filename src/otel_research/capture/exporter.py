@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_research.capture import registry
 from otel_research.capture.content import Content, Policy, check_policy
+from otel_research.capture.courier import Courier
 from otel_research.capture.experiment import named
-from otel_research.capture.feed import Courier
 from otel_research.capture.ledger import Ledger, Tally
 from otel_research.capture.view import PublicView
 from otel_research.context import environment

@@ -25,7 +25,7 @@ from otel_research.journal.writer import Writer, named_writer, this_writer
 from otel_research.store import presence
 from otel_research.store.files import make_folder, one_at_a_time, write_whole
 from otel_research.store.follow import Cursor
-from otel_research.store.formats import check_format
+from otel_research.store.format_version import check_format_version
 
 FORMAT_VERSION = 1
 
@@ -91,7 +91,7 @@ class Backlog:
         path = self.folder / f"{writer}.json"
         try:
             data = path.read_bytes()
-            check_format(data, path, FORMAT_VERSION)
+            check_format_version(data, path, FORMAT_VERSION)
             return msgspec.json.decode(data, type=Progress)
         except (FileNotFoundError, msgspec.DecodeError):
             # Without it delivery begins anew, which costs time and changes nothing.

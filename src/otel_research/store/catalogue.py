@@ -16,7 +16,7 @@ import msgspec
 from otel_research.errors import StoreError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_id
 from otel_research.store.files import make_folder, write_whole
-from otel_research.store.formats import check_format
+from otel_research.store.format_version import check_format_version
 
 FORMAT_VERSION = 1
 _logger = logging.getLogger("otel_research")
@@ -160,7 +160,7 @@ def readable(found: Iterable[tuple[Path | str, bytes]]) -> tuple[list[Experiment
 
 def decoded(data: bytes, path: Path | str) -> ExperimentRecord:
     """The record that JSON holds; `path` says where, for the error of one that cannot be read."""
-    check_format(data, path, FORMAT_VERSION)
+    check_format_version(data, path, FORMAT_VERSION)
     try:
         return msgspec.json.decode(data, type=ExperimentRecord)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

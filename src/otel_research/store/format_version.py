@@ -15,7 +15,7 @@ class _Versioned(msgspec.Struct):
     format_version: int = 1
 
 
-def check_format(data: bytes, path: Path | str, known: int) -> None:
+def check_format_version(data: bytes, path: Path | str, known: int) -> None:
     """Refuse JSON of a newer format than `known`, naming the file and both versions, with a `StoreError`.
 
     What does not even tell its format is for the reader of the whole to describe.

@@ -22,7 +22,7 @@ import msgspec
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
 from otel_research.store.files import create_whole, make_folder, one_at_a_time
-from otel_research.store.formats import check_format
+from otel_research.store.format_version import check_format_version
 
 FORMAT_VERSION = 1
 _NUMBER = re.compile(r"(\d+)\.json")
@@ -95,7 +95,7 @@ def _read(path: Path) -> Manifest:
 
 def decoded(data: bytes, path: Path | str) -> Manifest:
     """The manifest that JSON holds; `path` says where, for the error of one that cannot be read."""
-    check_format(data, path, FORMAT_VERSION)
+    check_format_version(data, path, FORMAT_VERSION)
     try:
         return msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
