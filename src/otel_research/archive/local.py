@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from otel_research.durable import sync_file, sync_folder
 from otel_research.errors import ArchiveError, ConfigurationError
-from otel_research.store.files import make_folder, sync_file, sync_folder
+from otel_research.store.files import make_folder
 
 
 def put(target: Path, build: Callable[[Path], str]) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from otel_research.errors import ConfigurationError
 from otel_research.formats import csv, jsonl, parquet
-from otel_research.formats.output import compressed, replacing
+from otel_research.formats.output import appearing, compressed
 from otel_research.formats.table import LEADING, Transformer, prepare
 from otel_research.spans.where import Where, predicate, suggest
 
@@ -85,7 +85,7 @@ def export(
         all_attributes=format == "csv",
     )
     writer = {"csv": csv.write, "jsonl": jsonl.write, "parquet": parquet.write}[format]
-    with replacing(target) as file:
+    with appearing(target) as file:
         writer(table, file, compression)
     return target
 
@@ -123,6 +123,6 @@ def _export_otlp(
     from otel_research.formats import otlp
 
     rows = frame if where is None else frame.filter(predicate(where, frame))
-    with replacing(target) as file, compressed(file, compression) as stream:
+    with appearing(target) as file, compressed(file, compression) as stream:
         otlp.write(rows, stream)
     return target

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import IO, cast
 
+from otel_research.durable import sync_folder
 from otel_research.errors import ConfigurationError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def appearing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file to write; it becomes `path` when the block ends well, and vanishes when it does not.
 
     An existing `path` keeps its content until the new one is complete and on the disk.
@@ -30,7 +31,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-        _sync_folder(target.parent)
+        with suppress(OSError):  # where folders cannot be opened (Windows), the system makes a rename durable
+            sync_folder(target.parent)
     except OSError as error:
         raise ConfigurationError(f"{str(path)!r} could not be written: {error.strerror or error}.") from error
     finally:
@@ -46,16 +48,6 @@ def _check(path: Path, target: Path) -> None:
         raise ConfigurationError(
             f"{str(path)!r} cannot be written: there is no folder {str(target.parent)!r}. Create it first."
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename durable; where folders cannot be opened (Windows), the system does it."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def compressed(file: IO[bytes], compression: str | None) -> AbstractContextManager[IO[bytes]]:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from otel_research.durable import sync_folder
+
 _FOLDERS = 3
 """The journal's folder, the experiment's and the store's: their entries have to survive a power cut too."""
 
@@ -116,12 +118,3 @@ def _write_again(path: Path, data: bytes) -> None:
         os.close(handle)
     os.replace(other, path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """fsync a folder, so that a name in it survives a power cut."""
-    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otel_research.errors import ConfigurationError
-from otel_research.formats.output import replacing
+from otel_research.formats.output import appearing
 
 
 def write_whole(path: str | Path, content: str, endings: Sequence[str]) -> Path:
@@ -16,7 +16,7 @@ def write_whole(path: str | Path, content: str, endings: Sequence[str]) -> Path:
         ConfigurationError: the name has none of the endings, or cannot be written.
     """
     target = check_ending(path, endings)
-    with replacing(target) as file:
+    with appearing(target) as file:
         file.write(content.encode("utf-8", "replace"))
     return target
 

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from otel_research.durable import sync_file, sync_folder
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -128,17 +130,3 @@ def sweep(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime > LEFT_SECONDS:
                 path.unlink()
-
-
-def sync_file(path: Path) -> None:
-    """fsync a file by name."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_folder(folder: Path) -> None:
-    """fsync a folder, so that a rename in it survives a power cut."""
-    sync_file(folder)
