@@ -162,6 +162,14 @@ def _container() -> str | None:
     return None
 
 
+def installed_version(distribution: str = "otel-research") -> str:
+    """The version that is installed; "(not installed)" of a checkout that is only on the path."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 def addresses() -> tuple[str, ...]:
     """The names and the addresses of this machine that are found without asking anybody; it may have others."""
     name = socket.gethostname()

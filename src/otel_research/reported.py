@@ -137,9 +137,9 @@ def _described(experiment: Experiment) -> dict[str, Any]:
 
 
 def _software() -> dict[str, str]:
-    from importlib import metadata
+    from otel_research.environment import installed_version
 
-    return {"written by": ", ".join(f"{name} {metadata.version(name)}" for name in ("otel-research", "polars"))}
+    return {"written by": ", ".join(f"{name} {installed_version(name)}" for name in ("otel-research", "polars"))}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import otel_research as otr
-from otel_research import environment
+from otel_research import environment, reported
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -130,3 +130,19 @@ def test_the_environment_is_kept_with_the_experiment(disk_host: Any) -> None:
     assert kept["packages"] == environment.captured()["packages"]
     assert kept["command"] == environment.without_secrets(sys.orig_argv)
     assert exp.environment["cores"] == kept["cores"]
+
+
+def test_a_checkout_that_is_not_installed_has_no_version_and_reports_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On PYTHONPATH alone there is nothing to ask for a version; that is said, and is no error."""
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name == "otel-research":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    assert environment.installed_version() == "(not installed)"
+    assert reported._software()["written by"].startswith("otel-research (not installed), polars ")

@@ -17,12 +17,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from otel_research.environment import installed_version
 from otel_research.errors import ArchiveError
 from otel_research.experiments import ExperimentRecord
 from otel_research.store.files import private
@@ -120,7 +120,7 @@ def close(folder: Path, manifest: Manifest) -> str:
         manifest,
         files={name: described(path) for name, path in files_of(folder)},
         made_ns=time.time_ns(),
-        made_by=f"otel-research {version()}",
+        made_by=f"otel-research {installed_version()}",
     )
     content = encoded(whole)
     seal = hashlib.sha256(content).hexdigest()
@@ -144,11 +144,3 @@ def manifest_of(folder: Path) -> Manifest:
             f"{FORMAT_VERSION}). Upgrade: pip install -U otel-research."
         )
     return found
-
-
-def version() -> str:
-    """Of this package."""
-    try:
-        return metadata.version("otel-research")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"

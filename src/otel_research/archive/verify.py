@@ -13,6 +13,7 @@ import msgspec
 
 from otel_research.archive import results, seal
 from otel_research.archive.seal import MANIFEST, SEAL, Manifest
+from otel_research.environment import installed_version
 from otel_research.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def _notes(manifest: Manifest) -> Iterator[str]:
         yield "a checkpoint: the experiment still ran"
     for erasure in manifest.erasures:
         yield f"{erasure['rows']} spans were erased ({erasure['what']}): {erasure['reason']}"
-    if manifest.made_by != f"otel-research {seal.version()}":
-        yield f"made by {manifest.made_by}, checked by otel-research {seal.version()}"
+    if manifest.made_by != f"otel-research {installed_version()}":
+        yield f"made by {manifest.made_by}, checked by otel-research {installed_version()}"
 
 
 def _derived_problems(folder: Path, manifest: Manifest) -> Iterator[Problem]:

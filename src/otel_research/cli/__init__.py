@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import importlib
 import keyword
-from importlib import metadata
 from typing import Any
 
 import click
 
+from otel_research.environment import installed_version
 from otel_research.errors import NotEnoughData, ResearchError
 
 __all__ = ["COMMANDS", "main"]
@@ -74,15 +74,8 @@ class Commands(click.Group):
             ctx.exit(INCONCLUSIVE if isinstance(error, NotEnoughData) else WRONG_USE)
 
 
-def _version() -> str:
-    try:
-        return metadata.version("otel-research")
-    except metadata.PackageNotFoundError:
-        return "unknown (not installed)"
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version=_version(), prog_name="otel-research")
+@click.version_option(version=installed_version(), prog_name="otel-research")
 def main() -> None:
     """Turn any OpenTelemetry-instrumented Python program into an experiment.
 

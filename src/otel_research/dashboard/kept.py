@@ -12,12 +12,12 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from otel_research.environment import installed_version
 from otel_research.experiments import ExperimentRecord
 from otel_research.store.files import make_folder, write_whole
 from otel_research.store.library import Library
@@ -43,7 +43,7 @@ def version_of(library: Library, record: ExperimentRecord) -> str | None:
 @cache
 def _program() -> tuple[object, ...]:
     """What computes the numbers: versions, and when its files were last changed."""
-    versions = [metadata.version(name) for name in ("otel-research", "polars", "genai-prices")]
+    versions = [installed_version(name) for name in ("otel-research", "polars", "genai-prices")]
     return (*versions, max(path.stat().st_mtime_ns for path in _SOURCE.rglob("*.py")))
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from importlib import metadata
 from typing import Any
 
 import msgspec
 import polars as pl
 
+from otel_research.environment import installed_version
 from otel_research.errors import ConfigurationError, UnknownExperiment
 from otel_research.experiments import ExperimentRecord, check_name
 from otel_research.handle import Experiment
@@ -108,7 +108,7 @@ class Share:
                 environment={
                     "source": "import",
                     "imported": [origin],
-                    "imported_by": f"otel-research {_version()}",
+                    "imported_by": f"otel-research {installed_version()}",
                     "resources": self._resources,
                 },
             )
@@ -153,10 +153,3 @@ def _object(text: str | None) -> dict[str, Any]:
 
 def _count(library: Library, experiment_id: str) -> int:
     return int(library.scan(experiment_id).select(pl.len()).collect().item())
-
-
-def _version() -> str:
-    try:
-        return metadata.version("otel-research")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"
