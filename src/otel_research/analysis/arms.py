@@ -126,6 +126,16 @@ def best_unit(sides: Sequence[Any]) -> str:
     return "trial" if has and all(has) else "call"
 
 
+def units_of(arm: Arm, sample: Sample) -> int:
+    """Units of the arm, those without a value of this outcome too; of plain numbers, how many there are."""
+    return sample.n if arm.table is None else arm.table.units.height
+
+
+def all_positive(a: Sample, b: Sample) -> bool:
+    """Whether every value of both has a logarithm."""
+    return bool(a.values.min(initial=1) > 0 and b.values.min(initial=1) > 0)
+
+
 def outcomes(arms: Sequence[Arm], wanted: Sequence[str] | None) -> tuple[list[str], dict[str, str]]:
     """The outcomes to compare, in order, and why others are left out."""
     known = [name for name in arms[0].frames if all(name in arm.frames for arm in arms)]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from otel_research.analysis import amendments, dependence
-from otel_research.analysis.arms import Arm, Sample, shared_items
+from otel_research.analysis.arms import Arm, Sample, shared_items, units_of
 from otel_research.analysis.comparison import Check, Design
 from otel_research.analysis.notes import lost
 from otel_research.analysis.stats import proportions, series
@@ -43,15 +43,11 @@ def of(a: Arm, b: Arm, x: Sample, y: Sample, design: Design, declared: int | Non
 def _n_reached(a: Arm, b: Arm, declared: int | None, x: Sample, y: Sample) -> Check:
     if declared is None:
         return Check(name="declared_n", passed=True, severity="info", text="no sample size was declared")
-    have = min(_units(a, x), _units(b, y))
+    have = min(units_of(a, x), units_of(b, y))
     text = f"{have:,} of the declared {declared:,} units per arm"
     if have < declared:
         text += ": p-values and intervals of quantiles are withheld, the others hold at every look; see interim()"
     return Check(name="declared_n", passed=have >= declared, severity="warning", text=text, value=float(have))
-
-
-def _units(arm: Arm, sample: Sample) -> int:
-    return sample.n if arm.table is None else arm.table.units.height
 
 
 def _sample_ratio(a: Arm, b: Arm) -> Iterator[Check]:

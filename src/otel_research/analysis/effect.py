@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from otel_research.analysis import margins, tails
-from otel_research.analysis.arms import Floats, Sample, item_means, only, shared_items
+from otel_research.analysis.arms import Floats, Sample, all_positive, item_means, only, shared_items
 from otel_research.analysis.comparison import Change, Design, Effect, EffectSize, Test
 from otel_research.analysis.dependence import ITEM
 from otel_research.analysis.engine import QUANTILES
@@ -70,7 +70,7 @@ def numeric(plan: Plan, baseline: Sample, candidate: Sample) -> tuple[Effect, Fo
         plan, is_log = plan.having("mean"), False
         found.reasons[f"{path}.estimand"] = "a value is not above 0, so there is no geometric mean: means are compared"
     raw = found.get(f"{path}.test", lambda: t_test(plan, a, b))
-    logs = found.get(f"{path}.tests.log", lambda: t_test(plan, a, b, log=True)) if _positive(a, b) else None
+    logs = found.get(f"{path}.tests.log", lambda: t_test(plan, a, b, log=True)) if all_positive(a, b) else None
     main, pct, ci, own = _main(plan, a, b, raw, logs, found, path)
     if pct is None and f"{path}.main.percent" in found.reasons:
         found.reasons |= dict.fromkeys(
@@ -228,7 +228,3 @@ def _independent(sample: Sample) -> Floats:
 
 def _items(a: Sample, b: Sample) -> int:
     return a.distinct.size + b.distinct.size - shared_items(a, b).size
-
-
-def _positive(a: Sample, b: Sample) -> bool:
-    return bool(a.values.min(initial=1) > 0 and b.values.min(initial=1) > 0)

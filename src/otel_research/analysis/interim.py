@@ -17,7 +17,7 @@ import polars as pl
 
 from otel_research.analysis import arms as sides
 from otel_research.analysis import declared, fingerprint, rates
-from otel_research.analysis.arms import Arm, Sample
+from otel_research.analysis.arms import Arm, Sample, all_positive, units_of
 from otel_research.analysis.effect import aligned, design_of
 from otel_research.analysis.means import average, no_percent, t_test
 from otel_research.analysis.plan import Plan, scaled
@@ -122,7 +122,7 @@ def interim(
     x, y = aligned(first, second, plan.design)
     outcome = t_test(plan, x, y, log=plan.estimand == "geomean")
     size = declared.sample_size(a, b)
-    have = min(_n(a, x), _n(b, y))
+    have = min(units_of(a, x), units_of(b, y))
     earlier, spent = _earlier(a, b, name, size)
     plan = Plan(**{**plan.__dict__, "alpha": alpha - spent}) if spent < alpha else plan
     if size is not None and (not earlier or earlier[-1] < 1):
@@ -244,7 +244,7 @@ def _shown(
 
 def _estimand(name: str, first: Sample, second: Sample) -> str:
     """What is compared of the outcome's values: as in `compare`, for times their geometric mean."""
-    if declared.is_time(name) and _positive(first, second):
+    if declared.is_time(name) and all_positive(first, second):
         return "geomean"
     return "rate" if rates.is_rate(name, first, second) else "mean"
 
@@ -272,11 +272,3 @@ def _earlier(a: Arm, b: Arm, name: str, size: int | None) -> tuple[list[float], 
     mine = {float(note["fraction"]) for note in looks if note.get("declared_n", size) == size or note["fraction"] >= 1}
     others = [float(note.get("spent") or 0.0) for note in looks if note.get("declared_n", size) != size]
     return sorted(mine), max(others, default=0.0)
-
-
-def _n(arm: Arm, sample: Sample) -> int:
-    return sample.n if arm.table is None else arm.table.units.height
-
-
-def _positive(a: Sample, b: Sample) -> bool:
-    return bool(a.values.min(initial=1) > 0 and b.values.min(initial=1) > 0)
