@@ -15,6 +15,7 @@ from opentelemetry import context as otel_context
 from otel_research import context, lifecycle
 from otel_research.handle import Experiment
 from otel_research.recorder import Recorder
+from otel_research.runner import tasks
 
 _logger = logging.getLogger("otel_research")
 _have_told: WeakSet[Recorder] = WeakSet()
@@ -59,7 +60,7 @@ class experiment:
 
     async def __aexit__(self, *exc_info: object) -> None:
         begun = self._left()
-        if _is_in_asyncio():
+        if tasks.has_loop():
             # In a thread: spans of other tasks can end only while the loop runs.
             await asyncio.to_thread(lifecycle.let_go, begun)
         else:
@@ -146,11 +147,3 @@ def _tell_of_others(begun: Experiment, spans: int) -> None:
         "it there, and start_experiment(...) holds for the whole process. Told once.",
         begun.name, spans,
     )  # fmt: skip
-
-
-def _is_in_asyncio() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

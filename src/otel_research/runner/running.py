@@ -74,7 +74,7 @@ class RunsTrials:
             BudgetExceeded: the budget was spent before the plan was done; at most the trials in flight overshoot.
             ExperimentStopped: the experiment takes no more trials.
         """
-        if _is_async(fn) and _has_loop():
+        if _is_async(fn) and tasks.has_loop():
             raise ConfigurationError("a loop is running here: `await exp.arun_trials(...)` instead of run_trials(...).")
         with _prepared(cast(Runs, self), **_arguments(locals())) as prepared:
             if _is_async(fn):
@@ -276,11 +276,3 @@ def _count(what: str, value: Any, least: int) -> int:
 
 def _is_async(fn: Any) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
-
-
-def _has_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

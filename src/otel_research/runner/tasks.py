@@ -11,6 +11,15 @@ GRACE_SECONDS = 5.0
 """How long the end of a run waits for functions that were cancelled at their limit."""
 
 
+def has_loop() -> bool:
+    """Whether a loop runs in this thread: what blocks here would stop it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 async def run(work: Run, concurrency: int) -> None:
     """Every trial of the run, `concurrency` at a time."""
     late: set[asyncio.Task[object]] = set()
