@@ -160,6 +160,7 @@ def _receiver(ctx: click.Context, host: str, store: str | None, token: str, opti
 
 def _told(receiver: Receiver, host: str) -> list[str]:
     """Where to send, as senders want to have it."""
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    from otel_research.ingest.listening import shown
+
     ways = (("http/protobuf", receiver.http_port), ("grpc", receiver.grpc_port))
-    return [f"OTLP ({way}): {receiver.scheme}://{shown}:{port}" for way, port in ways if port is not None]
+    return [f"OTLP ({way}): {receiver.scheme}://{shown(host)}:{port}" for way, port in ways if port is not None]

@@ -8,9 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from otel_research.errors import MissingExtra
-from otel_research.ingest.listening import bound, bracketed
-
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+from otel_research.ingest.listening import EVERYWHERE, LOOPBACK, bound, bracketed, shown
 
 
 class Serving:
@@ -38,15 +36,14 @@ class Serving:
         self.port: int = self._socket.getsockname()[1]
         self.token = token or saved_token()
         self.dashboard = Dashboard(store, rules, webhooks)
-        hosts, named = (*LOOPBACK, *_own_names(host)), tuple(map(bracketed, allowed_hosts))
+        hosts, named = (*map(bracketed, LOOPBACK), *_own_names(host)), tuple(map(bracketed, allowed_hosts))
         guarded = Guard(self.dashboard, token=self.token, hosts=hosts, port=self.port, named=named)
         config = uvicorn.Config(
             guarded, log_level="warning", access_log=False, ws="none", server_header=False, date_header=False,
             timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else bracketed(host)
-        self.address = f"http://{shown}:{self.port}/"
+        self.address = f"http://{shown(host)}:{self.port}/"
         self.url = f"{self.address}?token={self.token}"
 
     async def run(self, on_ready: Callable[[], Awaitable[None] | None] = lambda: None) -> None:
@@ -70,9 +67,9 @@ class Serving:
 
 def _own_names(host: str) -> tuple[str, ...]:
     """What a browser may call a server that listens on `host`: for every address of this machine, all its names."""
-    if host in LOOPBACK or host == "::1":
+    if host in LOOPBACK:
         return ()
-    if host not in ("0.0.0.0", "::"):
+    if host not in EVERYWHERE:
         return (bracketed(host),)
     from otel_research.environment import addresses
 

@@ -7,11 +7,19 @@ import socket
 from otel_research.errors import ConfigurationError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Hosts that only this machine reaches."""
+EVERYWHERE = ("0.0.0.0", "::")
+"""Hosts that stand for every address of this machine."""
 
 
 def bracketed(host: str) -> str:
     """The host as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
+
+
+def shown(host: str) -> str:
+    """The host for a URL that programs of this machine can use."""
+    return LOOPBACK[0] if host in EVERYWHERE else bracketed(host)
 
 
 def bound(host: str, port: int, option: str) -> socket.socket:
