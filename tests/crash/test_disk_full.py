@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from disks import fill, tmpfs
+from disks import tmpfs
 from programs import STARTED, run_code
 from reading import left_in
 
@@ -21,6 +21,7 @@ import otel_research as otr
 from otel_research.capture import room
 from otel_research.errors import StoreError, StoreFull
 from otel_research.journal import segment as segments
+from otel_research.selftest.disk_full import fill
 from otel_research.testing import recording
 
 pytestmark = pytest.mark.once  # what a disk does

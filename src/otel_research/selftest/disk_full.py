@@ -27,7 +27,7 @@ def program(host: Host) -> None:
     store = Host(small if small.is_dir() else host.folder, host.pipe)
     with store.recording(overload="block") as tracer:
         store.calls(tracer, BEFORE)
-        free = _fill(small) if small.is_dir() else _limit()
+        free = fill(small).unlink if small.is_dir() else _limit()
         began = time.monotonic()
         threading.Timer(FULL_SECONDS, free).start()
         store.calls(tracer, AFTER)
@@ -35,8 +35,8 @@ def program(host: Host) -> None:
             raise RuntimeError("the disk was not full: nothing had to wait for room")
 
 
-def _fill(folder: Path) -> Callable[[], None]:
-    """Take all the room there is; gives how to give it back."""
+def fill(folder: Path) -> Path:
+    """Take all the room there is; the file that has it."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
@@ -45,7 +45,7 @@ def _fill(folder: Path) -> Callable[[], None]:
                     file.write(bytes(size))
             except OSError:
                 continue
-    return ballast.unlink
+    return ballast
 
 
 def _limit() -> Callable[[], None]:
