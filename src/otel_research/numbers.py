@@ -11,7 +11,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from otel_research.errors import ConfigurationError, UnknownExperiment
+from otel_research.errors import ConfigurationError
 from otel_research.handle import Experiment
 from otel_research.selection import Selection
 
@@ -63,14 +63,10 @@ def subject_of(what: Any) -> Subject:
 
 def _named(text: str) -> Experiment | Selection:
     from otel_research.lifecycle import get_experiment
+    from otel_research.store.wanted import side
 
-    name, colon, condition = text.partition(":")
-    if not colon:
-        return get_experiment(text)
-    try:
-        return get_experiment(name).where({"condition": condition})
-    except UnknownExperiment:
-        return get_experiment(text)  # a name may have a colon in it
+    found, condition = side(text, get_experiment)
+    return found if condition is None else found.where({"condition": condition})
 
 
 def _subject(experiment: Experiment, spans: pl.LazyFrame, label: str) -> Subject:

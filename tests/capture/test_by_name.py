@@ -42,5 +42,19 @@ def test_numbers_take_names_and_conditions_of_names() -> None:
         assert otr.calculate_metrics("fast", unit="trial").n == 4
         assert otr.calculate_metrics("fast:x", unit="trial").n == 2
         assert otr.calculate_metrics("a:b", unit="trial").n == 4
+        assert otr.calculate_metrics("a:b:x", unit="trial").n == 2
         found = otr.compare("slow", "fast", metrics="latency")
         assert (found.baseline, found.candidate) == ("slow", "fast")
+
+
+def test_a_text_with_two_meanings_is_an_error_and_an_id_has_one() -> None:
+    """ "a:b" is an experiment or a condition of another: neither is taken by chance."""
+    with recording("memory:"):
+        for name in ("a", "a:b"):
+            with otr.experiment(name) as exp, exp.arm("b"), exp.trial(item=1):
+                pass
+        with pytest.raises(ConfigurationError, match="experiment 'a:b' or condition 'b' of 'a'"):
+            otr.calculate_metrics("a:b", unit="trial")
+        assert otr.calculate_metrics(f"{exp.id}:b", unit="trial").n == 1
+        with pytest.raises(UnknownExperiment, match="'c:b'"):
+            otr.calculate_metrics("c:b", unit="trial")

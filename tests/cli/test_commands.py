@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import otel_research as otr
 from otel_research.cli import COMMANDS, main
+from otel_research.testing import recording
 
 Run = Callable[..., Result]
 PRINTING = ("ls", "show", "metrics", "export", "doctor", "demo")
@@ -71,6 +72,20 @@ def test_metrics_prints_what_the_library_calculates(run: Run, experiment: otr.Ex
     assert json.loads(run("metrics", "prompts", "--unit", unit, "--json").output) == json.loads(
         otr.calculate_metrics(experiment, unit=unit).to_json()
     )
+
+
+def test_a_name_with_a_colon_is_a_name_too(run: Run, store: str) -> None:
+    """ "prompts:long" is the condition of "prompts" as long as no experiment is called so."""
+    assert json.loads(run("validate", "prompts:long", "--json").output)["total_events"] > 0
+    with recording(store), otr.experiment("v2:long") as exp, exp.arm("x:y"), exp.trial(item=1):
+        pass
+    for text in ("v2:long", "v2:long:x:y", exp.id, f"{exp.id}:x:y"):
+        assert json.loads(run("validate", text, "--json").output)["total_events"] == 1, text
+    with recording(store), otr.experiment("prompts:long"):
+        pass
+    refused = run("validate", "prompts:long")
+    assert refused.exit_code == 2
+    assert "experiment 'prompts:long' or condition 'long' of 'prompts'" in refused.output
 
 
 def test_metrics_by_condition_has_one_block_each(run: Run) -> None:

@@ -101,10 +101,13 @@ def experiment_of(store: str | None, wanted: str) -> Experiment:
 
 def side_of(store: str | None, wanted: str) -> Experiment | Selection:
     """An experiment, or one condition of it: "ID" or "ID:condition"."""
-    name, colon, condition = wanted.partition(":")
-    if not colon:
-        return experiment_of(store, wanted)
-    opened = experiment_of(store, name)
+    from otel_research.handle import Experiment
+    from otel_research.store.wanted import side
+
+    home = library(store)
+    opened, condition = side(wanted, lambda text: Experiment(record_of(home, text), home))
+    if condition is None:
+        return opened
     known = sorted(opened.spans().select("condition").drop_nulls().unique().collect()["condition"])
     if condition not in known:
         raise ConfigurationError(
