@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from otel_research.report.canvas import Figure
     from otel_research.spans.where import Where
 
-_BASELINES = ("baseline", "control")
 _PACKAGES = ("opentelemetry-sdk", "openai", "anthropic", "polars", "scipy", "numpy")
 
 
@@ -221,6 +220,7 @@ class Plots:
         self, baseline: str | None = None, candidate: str | None = None
     ) -> tuple[str | None, str, dict[str, Any] | None, str | None]:
         """Baseline, how it was chosen, the comparison with the others, and why there is none."""
+        from otel_research.analysis.arms import BASELINES
         from otel_research.numbers import compare
 
         known = self._conditions()
@@ -231,7 +231,7 @@ class Plots:
                 )
         if len(known) < 2:
             return None, "", None, f"the experiment has {len(known)} condition{'s' if len(known) != 1 else ''}"
-        named = next((name for name in _BASELINES if name in known), None)
+        named = next((name for name in BASELINES if name in known), None)
         chosen = baseline or named or known[0]
         by = "asked for" if baseline else "by its name" if named else "the first that was started"
         others = [candidate] if candidate else [name for name in known if name != chosen]

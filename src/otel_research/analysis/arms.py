@@ -25,6 +25,8 @@ Codes = NDArray[np.intp]
 BUILT_IN = ("latency", "ttft", "cost", "tokens", "success_rate")
 UNITS = {"latency": "ms", "ttft": "ms", "cost": "USD", "tokens": "tokens", "success_rate": "1"}
 ALIASES = {"reliability": "success_rate", "success": "success_rate", "latency_ms": "latency", "cost_usd": "cost"}
+BASELINES = ("baseline", "control")
+"""Conditions that others are compared with where nobody says which."""
 LOWER = frozenset({"latency", "ttft", "cost", "tokens"})
 
 

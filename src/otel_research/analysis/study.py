@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from otel_research.analysis.arms import BUILT_IN, LOWER, Arm, Sample, arm, best_unit, samples
+from otel_research.analysis.arms import BASELINES, BUILT_IN, LOWER, Arm, Sample, arm, best_unit, samples
 from otel_research.analysis.effect import aligned, design_of
 from otel_research.analysis.fingerprint import of_values
 from otel_research.analysis.means import t_test
@@ -25,7 +25,6 @@ from otel_research.analysis.units import Unit
 from otel_research.errors import ConfigurationError, NotEnoughData
 
 Scale = Literal["percent", "difference"]
-_BASELINES = ("baseline", "control")
 _AGREE = 0.1
 """Q below this share of its expectation: chance alone spreads effects more than that."""
 _FEW = 5
@@ -148,6 +147,7 @@ def study(
         correction: over the pooled tests, and over all single tests: "holm", "bh", "by", "bonferroni" or "none".
 
     Raises:
+        ConfigurationError: an experiment's baseline or candidate is not clear.
         NotEnoughData: fewer than 2 experiments with the outcome.
         MissingExtra: statsmodels is not installed.
     """
@@ -343,7 +343,7 @@ def _pairs(
             )
     held = [set(conditions(subject)) for subject in experiments]
     shared = set.intersection(*held)
-    base = baseline or next((name for name in _BASELINES if name in shared), None)
+    base = baseline or next((name for name in BASELINES if name in shared), None)
     if base is None or base not in shared:
         raise ConfigurationError(
             f"The baseline is not clear: every experiment has the conditions {', '.join(sorted(shared)) or 'none'}. "
