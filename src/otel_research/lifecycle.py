@@ -328,7 +328,8 @@ def list_experiments(
 ) -> list[Experiment]:
     """The experiments that match everything given, oldest first.
 
-    `tag="dataset"` matches "dataset:mmlu" too; `tag="dataset:mmlu"` only that and below.
+    `tag="dataset"` matches "dataset:mmlu" too; `tag="dataset:mmlu"` only that and below. Raises `ConfigurationError`
+    for a state that is none.
     """
     if state is not None and state not in STATES:
         raise ConfigurationError(f"state={state!r} is not a state: use one of {', '.join(STATES)}.")
@@ -349,7 +350,7 @@ def _libraries() -> list[Library]:
 
 
 def current_experiment() -> Experiment | None:
-    """The experiment that a span started here would belong to."""
+    """The experiment that a span started here would belong to; None where it would be outside."""
     active = recorder.current()
     is_disabled = active is not None and active.settings.is_disabled
     scope = registry.scope_of(None) if is_disabled else registry.resolve(None)

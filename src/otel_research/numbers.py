@@ -99,6 +99,10 @@ def calculate_metrics(
         what: an experiment, its id or name, "ID:condition", a selection or a frame.
         unit: "call", "trial", "session", "span" or a Polars expression to group by.
         where: a Polars expression or a mapping from column to value.
+
+    Raises:
+        UnknownExperiment: no experiment has that id or name.
+        ConfigurationError: an unknown unit, column or engine, or a text that may mean several things.
     """
     from otel_research.analysis.metrics import calculate_metrics as calculate
 
@@ -113,7 +117,10 @@ def metrics_by(
     where: Where = None,
     **options: Unpack[OfMetrics],
 ) -> dict[Any, Metrics]:
-    """`calculate_metrics` for each value of a column, or of several: {key: Metrics}."""
+    """`calculate_metrics` for each value of a column, or of several (then keys are tuples): {key: Metrics}.
+
+    Raises what `calculate_metrics` raises, and `ConfigurationError` where no column is named.
+    """
     from otel_research.analysis.metrics import metrics_by as calculate
 
     return calculate(subject_of(what), keys, unit=unit, where=where, **_custom(what, options))
@@ -131,6 +138,11 @@ def compare(baseline: Any, candidate: Any, **options: Unpack[OfCompare]) -> Comp
     """A baseline against a candidate (or several): effect, interval, test, verdict.
 
     `analysis.compare.compare` says what the options mean and default to. Both sides may also be sequences of numbers.
+
+    Raises:
+        UnknownExperiment: no experiment has that id or name.
+        ConfigurationError: an unknown option, or experiments on one side and numbers on the other.
+        NotEnoughData: there is nothing to compare.
     """
     from otel_research.analysis.compare import compare as calculate
 
@@ -143,7 +155,8 @@ compare_experiments = compare
 def interim(baseline: Any, candidate: Any, **options: Unpack[OfInterim]) -> Interim:
     """A look before the declared `sample_size`: it spends alpha, and is recorded in the experiments looked at.
 
-    `analysis.interim.interim` says what the options mean and default to.
+    `analysis.interim.interim` says what the options mean and default to. Raises what `compare` raises; then nothing
+    is recorded.
     """
     from otel_research.analysis.interim import interim as calculate
 
@@ -163,10 +176,10 @@ def _experiment_of(what: Any) -> Experiment | None:
 def anova(
     data: Any, response: str | None = None, factors: str | Sequence[str] | None = None, **options: Unpack[OfAnova]
 ) -> Anova:
-    """Do the means of several groups differ, and by which factors? Needs the extra `stats`.
+    """Do the means of several groups differ, and by which factors? More than one, or a block, need the extra `stats`.
 
     `data` is an experiment, a list of experiments (pooled by their factors), a list of sequences
-    of numbers (one-way), a mapping or a frame. See `analysis.anova.anova` for the options.
+    of numbers (one-way), a mapping or a frame. See `analysis.anova.anova` for the options and errors.
     """
     from otel_research.analysis.anova import anova as calculate
 
@@ -179,7 +192,7 @@ def study(experiments: Any, **options: Unpack[OfStudy]) -> Study:
     """Several experiments as one claim: random effects over them. Needs the extra `stats`.
 
     Each item holds both conditions (an experiment) or is a pair (baseline, candidate).
-    `analysis.study.study` says what the options mean and default to.
+    `analysis.study.study` says what the options mean and default to, and what is raised.
     """
     from otel_research.analysis.study import study as calculate
 
@@ -191,7 +204,7 @@ def study(experiments: Any, **options: Unpack[OfStudy]) -> Study:
 def power(effect: float | None = None, *, pilot: Any = None, **options: Unpack[OfPower]) -> Power:
     """Solve for n, the effect, power or alpha; with a pilot also in trials, dollars and minutes.
 
-    `analysis.power.power` says what the options mean and default to.
+    `analysis.power.power` says what the options mean and default to, and what is raised.
     """
     from otel_research.analysis.power import power as calculate
 
@@ -215,14 +228,17 @@ def _is_subject(what: Any) -> bool:
 def time_series(
     what: What, metric: str = "latency", window: str = "5m", **options: Unpack[OfTimeSeries]
 ) -> pl.DataFrame:
-    """A metric per window of time; see `analysis.series.time_series`."""
+    """A metric per window of time, one row each; see `analysis.series.time_series` for columns, units and errors."""
     from otel_research.analysis.series import time_series as calculate
 
     return calculate(subject_of(what), metric, window, **options)
 
 
 def validate(what: What) -> Quality:
-    """How far the data can be trusted: score, components, findings; see `analysis.quality.Quality`."""
+    """How far the data can be trusted: a score of 0 to 100, its components, findings; see `analysis.quality.Quality`.
+
+    Raises `UnknownExperiment` where no experiment has that id or name.
+    """
     from otel_research.analysis.quality import validate as calculate
 
     return calculate(subject_of(what))
@@ -282,6 +298,11 @@ def export(
         transformers: {column: pl.Expr or fn(row: dict)}; expressions stream.
         compression: of the file ("zstd", "gzip", ...), where the format has it.
         where: a Polars expression or a mapping from column to value.
+
+    Raises:
+        UnknownExperiment: no experiment has that id or name.
+        ConfigurationError: an unknown format, column or compression, or a path that cannot be written; the file that
+            was there stays as it is.
     """
     from otel_research.formats.export import default_name
     from otel_research.formats.export import export as write

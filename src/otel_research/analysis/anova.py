@@ -67,6 +67,7 @@ def anova(
         unit: unit of analysis of experiments; default trial where they have trials, else call.
 
     Raises:
+        ConfigurationError: an unknown option, or factors that are not different columns.
         NotEnoughData: no variation, one level only, no residual degree of freedom.
         MissingExtra: several factors or a block without statsmodels (`pip install 'otel-research[stats]'`).
     """

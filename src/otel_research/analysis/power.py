@@ -126,6 +126,10 @@ def power(
             dollars and minutes.
         outcome: which outcome of the pilot.
         concurrency: trials that run at once, for the minutes.
+
+    Raises:
+        ConfigurationError: an unknown design, none or several of the four left out, or an effect that cannot be.
+        NotEnoughData: the pilot does not tell what is missing.
     """
     found = None if pilot is None else measure_pilot(pilot, outcome)
     chosen = design or _default_design(outcome, shared_items)

@@ -79,6 +79,9 @@ def time_series(
     where there are too few or too many windows to tell.
 
     `engine` is where windows are aggregated: "polars" (default), "duckdb", "spark" or a SparkSession.
+
+    Raises `ConfigurationError` for an unknown metric, window, column or engine, `NotEnoughData` where no unit has
+    the metric and a time.
     """
     keys = () if by is None else (by,) if isinstance(by, str) else tuple(by)
     check_columns(list(keys), subject.spans, "by")
