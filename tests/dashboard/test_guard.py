@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from stores import Made, Server
 
+from otel_research.dashboard.comparing import MOST
 from otel_research.dashboard.guard import LONGEST_QUERY, Guard, saved_token
 
 
@@ -108,6 +109,14 @@ def test_sections_formats_and_sides_are_checked(server: Server, made: Made) -> N
         status, _, body = ask(server, path)
         assert status in (400, 404), path
         assert b"Traceback" not in body
+
+
+def test_candidates_beyond_the_most_are_refused_and_none_is_left_out(server: Server, made: Made) -> None:
+    """What a comparison corrects for depends on how many there are."""
+    one = made.ids["ablation"]
+    query = "&".join([f"baseline={one}:baseline", *[f"candidate={one}:cot"] * (MOST + 1)])
+    status, _, body = ask(server, f"/api/compare?{query}")
+    assert (status, f"at most {MOST} candidates, these are {MOST + 1}".encode() in body) == (400, True)
 
 
 def test_an_oversized_request_is_refused(server: Server) -> None:

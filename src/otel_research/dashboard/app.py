@@ -158,7 +158,7 @@ class Dashboard:
     async def compare(self, request: Request) -> Response:
         """A baseline against candidates, each "ID" or "ID:condition"."""
         baseline = request.query_params.get("baseline", "")
-        candidates = request.query_params.getlist("candidate")[:8]
+        candidates = request.query_params.getlist("candidate")
         if "format" in request.query_params:
             return await self._table(request, "compare", "comparison", baseline=baseline, candidates=candidates)
         return _json(await self.pool.ask("pages", "compare", baseline=baseline, candidates=candidates))

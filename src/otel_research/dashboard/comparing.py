@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from otel_research.analysis.compare import Comparison
 
 Opened = Callable[[str], Experiment]
-MOST = 8
-"""Candidates of one comparison."""
+MOST = 20
+"""Candidates of one page; more are refused."""
 
 
 def comparison(opened: Opened, baseline: str, candidates: Sequence[str]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def comparison(opened: Opened, baseline: str, candidates: Sequence[str]) -> dict
     return {
         "comparison": found.to_dict(),
         "summary": found.summary(),
-        "sides": [_described(opened, text) for text in (baseline, *candidates[:MOST])],
+        "sides": [_described(opened, text) for text in (baseline, *candidates)],
     }
 
 
@@ -34,7 +34,12 @@ def compared(opened: Opened, baseline: str, candidates: Sequence[str]) -> Compar
     """The comparison itself: the best candidate, and the others beside it."""
     if not baseline or not candidates:
         raise ConfigurationError("a comparison needs a baseline and a candidate, each ID or ID:condition.")
-    sides = [_side(opened, text) for text in (baseline, *candidates[:MOST])]
+    if len(candidates) > MOST:
+        # Leaving some out would change what is corrected for, and which one is best.
+        raise ConfigurationError(
+            f"a page compares at most {MOST} candidates, these are {len(candidates)}; otr.compare takes any number."
+        )
+    sides = [_side(opened, text) for text in (baseline, *candidates)]
     return numbers.compare(sides[0], sides[1:] if len(sides) > 2 else sides[1])
 
 

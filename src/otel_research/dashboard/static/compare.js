@@ -19,20 +19,24 @@ export async function show({ main, top, foot }) {
   return place;
 }
 
+const SHOWN = 50; // experiments to choose from
+
 async function choices(tools, sides) {
   const data = await get("/api/experiments");
   const known = new Map(data.experiments.map((one) => [one.id, one]));
   const options = async (side) => {
     const [id] = side.split(":");
     const found = [];
-    for (const one of data.experiments.slice(0, 50)) {
+    for (const one of data.experiments.slice(0, SHOWN)) {
       found.push([one.id, one.name]);
       if (one.id === id) for (const name of (await get(`/api/experiments/${id}/conditions`)).conditions) found.push([`${id}:${name}`, `${one.name} : ${name}`]);
     }
     if (side && !found.some(([value]) => value === side)) found.push([side, side]);
     return found;
   };
-  const made = async (label, side) => h("label", {}, `${label} `, h("select", { "aria-label": label }, h("option", { value: "" }, "choose …"), (await options(side || sides[0])).map(([value, text]) => h("option", { value, selected: value === side }, visible(text).slice(0, 90)))));
+  const more = data.experiments.length - SHOWN;
+  const others = more > 0 ? h("option", { disabled: true }, `… and ${more} more: put an id into the address`) : null;
+  const made = async (label, side) => h("label", {}, `${label} `, h("select", { "aria-label": label }, h("option", { value: "" }, "choose …"), (await options(side || sides[0])).map(([value, text]) => h("option", { value, selected: value === side }, visible(text).slice(0, 90))), others));
   const first = await made("baseline", sides[0]), second = await made("candidate", sides[1] || "");
   const go = () => {
     const [a, b] = [first, second].map((label) => label.querySelector("select").value);

@@ -95,7 +95,7 @@ export async function show({ main, top, foot, parts: [id] }) {
     const warnings = [...new Set(data.all.warnings.map((warning) => warning.text))];
     fill(places.metrics.body, table(["condition", `#n (${data.unit}s)`, "#p50", "#p95", "#p99", "#success rate", "#failed", "#cost (USD)", `#USD per ${data.unit}`, ...scores(data).map((name) => `#${visible(name)}`)], rows, { label: "Conditions" }),
       data.all.n || warnings.length ? null : h("p", { class: "note" }, reason(Object.values(data.all.reasons)[0] || "no units yet")),
-      warnings.slice(0, 6).map((text) => h("p", { class: "note" }, visible(text))),
+      warnings.map((text) => h("p", { class: "note" }, visible(text))),
       rows.length && data.conditions.some((group) => Object.values(group.metrics.latency ? group.metrics.latency.reliable : {}).includes(false)) ? h("p", { class: "note" }, "~ rough: the percentile has fewer values than it needs; hover for how many.") : null);
     failures(data.all);
   }
