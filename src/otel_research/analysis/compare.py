@@ -114,7 +114,7 @@ class _Draft:
     def finish(self, others: tuple[Comparison, ...] = (), tied: tuple[str, ...] = ()) -> Comparison:
         """The comparison, verdict and all."""
         head = self.effects[self.headline]
-        verdict, warnings = verdicts.overall(self.effects, self.headline, self.checks, self.options.alpha)
+        verdict, warnings = verdicts.overall(self.effects, self.headline, self.checks)
         latency, cost, outcome = (self.effects.get(name) for name in ("latency", "cost", "success_rate"))
         per_success, per_success_ci = self._cost_per_success()
         ci = {

@@ -26,7 +26,6 @@ def paragraph(found: Comparison) -> str:
     """One paragraph in the past tense."""
     head = found.effects[found.headline]
     family = [effect for effect in found.effects.values() if effect.is_primary]
-    alpha = found.alpha or 0.05
     parts = [
         f"{found.candidate} was compared with {found.baseline} per {found.unit} "
         f"(n = {head.n[0]:,} and {head.n[1]:,}"
@@ -35,8 +34,9 @@ def paragraph(found: Comparison) -> str:
         f"The estimand was the {head.estimand} of {found.headline}, tested by {head.test.name} ({head.test.method}).",
         f"P-values of {len(family)} primary outcome{'s' if len(family) != 1 else ''} "
         f"({', '.join(effect.outcome for effect in family)}) were adjusted by {_CORRECTIONS[found.correction]} "
-        f"at alpha = {alpha:g}" + ("; other outcomes by Benjamini and Hochberg's method." if _rest(found) else "."),
-        _result(head, alpha),
+        f"at alpha = {found.alpha:g}"
+        + ("; other outcomes by Benjamini and Hochberg's method." if _rest(found) else "."),
+        _result(head),
     ]
     if found.n_resamples:
         parts.append(
@@ -68,7 +68,7 @@ def _rest(found: Comparison) -> bool:
     return any(not effect.is_primary for effect in found.effects.values())
 
 
-def _result(head: Effect, alpha: float) -> str:
+def _result(head: Effect) -> str:
     change, unit, ci = improvement(head)
     p = head.test.p_adjusted
     if change is None:

@@ -65,13 +65,13 @@ def rate(plan: Plan, baseline: Sample, candidate: Sample) -> tuple[Effect, Found
         effect_size=EffectSize(cohens_h=effects.cohens_h(cand, base)),
         mde_pct=100 * power.detectable_effect(spread, plan.alpha),
         verdict="inconclusive",
-        margin=None if plan.margin is None else margin(plan, base),
-        equivalence=_equivalence(plan, a, b, base),
+        margin=None if plan.margin is None else margin(plan),
+        equivalence=_equivalence(plan, a, b),
     )
     return effect, found
 
 
-def margin(plan: Plan, base: float) -> float:
+def margin(plan: Plan) -> float:
     """The margin as a difference of rates; "2%" means two percentage points."""
     if isinstance(plan.margin, str):
         return float(plan.margin.strip().removesuffix("%")) / 100
@@ -124,7 +124,7 @@ def _arms(plan: Plan, a: Sample, b: Sample) -> dict[str, Interval]:
     return made
 
 
-def _equivalence(plan: Plan, a: Sample, b: Sample, base: float) -> Test | None:
+def _equivalence(plan: Plan, a: Sample, b: Sample) -> Test | None:
     """Inside the margin at 1 - 2 alpha, by Newcombe's interval."""
     if plan.margin is None or plan.tuning is not None:
         return None
@@ -132,7 +132,7 @@ def _equivalence(plan: Plan, a: Sample, b: Sample, base: float) -> Test | None:
     estimate, _ = _difference(wide, a, b, Found(), "")
     if estimate is None or estimate.interval is None:
         return None
-    low, high, limit = estimate.interval.low, estimate.interval.high, margin(plan, base)
+    low, high, limit = estimate.interval.low, estimate.interval.high, margin(plan)
     inside = low is not None and high is not None and -limit < low and high < limit
     return Test(name="interval inside the margin", method=estimate.interval.method, significant=inside)
 

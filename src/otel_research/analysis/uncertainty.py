@@ -59,7 +59,7 @@ def intervals(units: pl.DataFrame, draft: Draft, measured: Measured, alpha: floa
         if part is not None and part["count"]:
             _times(found, section, values(column), part, alpha, seed)
     if draft.parts.get("reliability"):
-        found.by_section["reliability"] = _reliability(found, units, draft.parts["reliability"], alpha)
+        found.by_section["reliability"] = _reliability(units, alpha)
     if draft.parts.get("cost"):
         _cost(found, units, values("cost_nano_usd", 1e-9), alpha, seed)
     if draft.parts.get("tokens"):
@@ -166,7 +166,7 @@ def _spread(sample: Weighted, value: float | None, alpha: float, *, is_root: boo
     )
 
 
-def _reliability(found: Intervals, units: pl.DataFrame, part: dict[str, Any], alpha: float) -> dict[str, Interval]:
+def _reliability(units: pl.DataFrame, alpha: float) -> dict[str, Interval]:
     known = units.filter(~pl.col("is_interrupted")).with_columns(pl.col("is_failed").cast(pl.Int64))
     if not known.height:
         return {}

@@ -30,9 +30,7 @@ def of(effect: Effect) -> Verdict:
     return "better" if change > 0 else "worse"
 
 
-def overall(
-    effects: Mapping[str, Effect], headline: str, checks: Sequence[Check], alpha: float
-) -> tuple[Verdict, list[Warn]]:
+def overall(effects: Mapping[str, Effect], headline: str, checks: Sequence[Check]) -> tuple[Verdict, list[Warn]]:
     """The headline's verdict, unless a check forbids it or another primary outcome got worse."""
     failed = [check for check in checks if not check.passed and check.severity == "error"]
     if failed:
