@@ -62,7 +62,7 @@ def write_report(what: Any, path: str | Path, *, baseline: str | None = None, un
         if baseline is not None or unit is not None:
             raise ConfigurationError("baseline= and unit= are for the report of an experiment; a result has its own.")
         return written.write(_of_result(what), path)
-    return written.write(document.of_experiment(told(_experiment(what), baseline=baseline, unit=unit)), path)
+    return written.write(document.of_experiment(report_data(_experiment(what), baseline=baseline, unit=unit)), path)
 
 
 def _of_result(result: Result) -> Any:
@@ -95,7 +95,7 @@ def _experiment(what: Any) -> Experiment:
     return found
 
 
-def told(experiment: Experiment, *, baseline: str | None = None, unit: str | None = None) -> dict[str, Any]:
+def report_data(experiment: Experiment, *, baseline: str | None = None, unit: str | None = None) -> dict[str, Any]:
     """Everything a report of an experiment says, as plain data."""
     from otel_research.analysis import amendments
     from otel_research.analysis.subject import exclusions

@@ -21,7 +21,7 @@ from otel_research.errors import StoreFull
 from otel_research.journal.frame import START
 from otel_research.journal.log import Log
 from otel_research.journal.segment import Segment
-from otel_research.store import follow
+from otel_research.store import by_offset
 from otel_research.store.disk import DiskStore
 from otel_research.store.library import Library
 from otel_research.store.tail import segment_files
@@ -56,7 +56,7 @@ def test_a_row_is_sent_once(remote: Remote) -> None:
 
 def test_parts_are_bounded(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long backlog goes over in parts; one that fails is offered again, and the rest follows."""
-    monkeypatch.setattr(follow, "PART_ROWS", 7)
+    monkeypatch.setattr(by_offset, "PART_ROWS", 7)
     with recording(remote) as (recorder, provider), otr.experiment("parts"):
         spans(provider.get_tracer("x"), 100)
         remote.cut_off()

@@ -57,7 +57,7 @@ class Document:
 
 
 def of_experiment(told: Mapping[str, Any]) -> Document:
-    """The report of one experiment; see `otel_research.reported.told` for the data."""
+    """The report of one experiment; see `otel_research.reported.report_data` for the data."""
     experiment, comparison = told["experiment"], told["comparison"]
     state = experiment["state"] + (" (crash)" if experiment.get("ended_by") == "crash" else "")
     lead = [

@@ -23,8 +23,8 @@ import msgspec
 from otel_research.errors import ConfigurationError
 from otel_research.journal.writer import Writer, named_writer, this_writer
 from otel_research.store import presence
+from otel_research.store.by_offset import Cursor
 from otel_research.store.files import make_folder, one_at_a_time, write_whole
-from otel_research.store.follow import Cursor
 from otel_research.store.format_version import check_format_version
 
 FORMAT_VERSION = 1

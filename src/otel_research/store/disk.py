@@ -32,9 +32,9 @@ from otel_research.journal.reader import Counts
 from otel_research.journal.segment import Segment, open_file_segment
 from otel_research.journal.writer import Writer
 from otel_research.store import backlog, manifest, presence, rows, seal
+from otel_research.store.by_offset import Cursor, Part, WriterFollower
 from otel_research.store.catalogue import DiskCatalogue
 from otel_research.store.files import make_folder, write_whole
-from otel_research.store.follow import Cursor, Part, WriterFollower
 from otel_research.store.tail import SegmentFile, WriterTail, segment_files, segment_name
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import msgspec
 from otel_research.context import uninstrumented
 from otel_research.errors import StoreError
 from otel_research.journal.reader import Counts
-from otel_research.store import follow, manifest
+from otel_research.store import by_offset, manifest
 from otel_research.store.backlog import Backlog
 from otel_research.store.base import Accounts, Store
 from otel_research.store.manifest import Manifest, Sealed
@@ -179,7 +179,7 @@ class Feed:
             if entry.file is None:
                 continue
             path = self._folder / "parquet" / entry.file
-            for rows in pl.read_parquet(path).iter_slices(follow.PART_ROWS):
+            for rows in pl.read_parquet(path).iter_slices(by_offset.PART_ROWS):
                 self._append(rows)
                 sent += rows.height
             emptied = msgspec.structs.replace(entry, file=None, sha256=None)
@@ -197,7 +197,7 @@ class Feed:
         last = {entry.writer: entry for entry in current.sealed if entry.writer is not None}
         for writer, entry in last.items():
             if entry.carried and writer not in waiting and (is_over or self._backlog.has_gone(writer)):
-                rows = follow.interrupted(entry.carried)
+                rows = by_offset.interrupted(entry.carried)
                 self._append(rows)
                 sent += rows.height
                 closed = msgspec.structs.replace(entry, carried=())
@@ -236,7 +236,7 @@ class Feed:
         for writer, files in segment_files(self._folder / "journal").items():
             if writer in self._backlog.claimed:
                 cursor = self._backlog.cursor(writer)
-                waiting += sum(follow.ends(file) - cursor.get(file.name, 0) for file in files)
+                waiting += sum(by_offset.ends(file) - cursor.get(file.name, 0) for file in files)
         return waiting
 
 
