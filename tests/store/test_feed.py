@@ -21,7 +21,7 @@ from otel_research.errors import StoreFull
 from otel_research.journal.frame import START
 from otel_research.journal.log import Log
 from otel_research.journal.segment import Segment
-from otel_research.store import by_offset
+from otel_research.store import backlog, by_offset
 from otel_research.store.disk import DiskStore
 from otel_research.store.library import Library
 from otel_research.store.tail import segment_files
@@ -227,6 +227,16 @@ def test_at_the_limit_block_waits_and_goes_on_when_the_store_is_back(remote: Rem
         otr.stop_experiment(exp)
         assert exp.ledger().is_balanced
     assert numbers_in(remote, exp) == list(range(40))
+
+
+def test_a_segment_that_is_delivered_while_the_limit_is_checked_costs_no_span(tmp_path: Path) -> None:
+    """It was listed and is gone when its size is asked for: then it holds nothing."""
+    (tmp_path / "a.wal").write_bytes(b"x" * 4096)
+    (tmp_path / "gone.wal").symlink_to(tmp_path / "nowhere")
+    limit = backlog.Limit(1 << 20)
+    limit.check(tmp_path, 1 << 16)
+    with pytest.raises(OSError, match="at its limit"):
+        limit.check(tmp_path, 1 << 20)
 
 
 def test_at_the_limit_block_waits_no_longer_than_its_time(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:

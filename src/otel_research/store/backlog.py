@@ -196,7 +196,7 @@ class Limit:
         """Raise as a full disk does where another segment of that size would take the journal beyond the limit."""
         if self._bytes is None:
             return
-        held = sum(path.stat().st_blocks * 512 for path in journal.glob("*.wal"))
+        held = sum(map(_blocks, journal.glob("*.wal")))
         if held + size > self._bytes:
             self._reached.add(journal)
             raise OSError(
@@ -211,3 +211,11 @@ class Limit:
         is_reached = journal in self._reached
         self._reached.discard(journal)
         return is_reached
+
+
+def _blocks(path: Path) -> int:
+    """Bytes on the disk; none of a segment that was delivered, and removed, while we looked."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
