@@ -12,10 +12,11 @@ from otel_research.capture import registry
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
+    before = set(registry.open_spans)  # tests of other rooms, in the same process, leave spans open on purpose
     yield
     assert recorder.current() is None
     assert registry.running == {}
-    assert registry.open_spans == {}
+    assert registry.open_spans.keys() <= before
     assert lifecycle._live == {}
     assert context.process_scope() is None
     assert context.context_scope() is None
