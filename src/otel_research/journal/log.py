@@ -17,7 +17,7 @@ from otel_research.journal import frame
 from otel_research.journal.doubt import Doubt
 from otel_research.journal.frame import HEADER_AS_NUMBERS, HEADER_SIZE, Seeds, framed, seeds_of
 from otel_research.journal.full import FullSegments
-from otel_research.journal.numbers import Numbers
+from otel_research.journal.numbering import Numbers
 from otel_research.journal.opener import LARGEST, SMALLEST, Opener, OpenSegment
 from otel_research.journal.reader import frames
 from otel_research.journal.segment import NOWHERE, Segment
