@@ -152,6 +152,7 @@ def test_hostile_names_are_shown_and_do_nothing(browser: Any, server: Server, ma
         assert "../../etc/passwd" in text
         assert "⟨U+202E⟩gnp.exe" in text
         assert "␇bell␛[31mred" in text
+        assert "2 more scores are in the numbers at the foot of the page: score 4, score 5." in text
         links = page.locator("#tail a.main").all()
         assert len(links) >= len(NAMES)
         for link in links[:6]:

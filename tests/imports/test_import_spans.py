@@ -54,6 +54,12 @@ def test_a_file_is_an_experiment_named_by_its_content(tmp_path: Path, store: str
     assert exp.spans().select("experiment_source", "condition").unique().collect().rows() == [("import", None)]
 
 
+def test_resources_beyond_what_the_record_names_are_counted(tmp_path: Path, store: str) -> None:
+    lines = [line(span(number), **{"service.name": f"pod-{number % 23}"}) for number in range(46)]
+    (exp,) = otr.import_spans(written(tmp_path / "pods.jsonl", *lines), store=store)
+    assert (len(exp.environment["resources"]), exp.environment["resources_not_named"]) == (20, 3)
+
+
 def test_its_numbers_are_there_at_once(tmp_path: Path, store: str) -> None:
     """An imported experiment is analysed like any other."""
     (exp,) = otr.import_spans(written(tmp_path / "a.jsonl", *FOUR), store=store)

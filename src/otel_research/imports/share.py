@@ -18,6 +18,7 @@ from otel_research.spans.schema import IDENTITY
 from otel_research.store.library import Library
 
 _MOST_RESOURCES = 20
+"""Resources that the record names; of others it says how many there are, and every span keeps its own."""
 
 
 class Share:
@@ -34,6 +35,7 @@ class Share:
         self._first_ns: int | None = None
         self._last_ns: int | None = None
         self._resources: list[dict[str, Any]] = []
+        self._other_resources: set[str] = set()
         self._is_named = False
 
     @property
@@ -63,8 +65,12 @@ class Share:
 
     def _learn_resource(self, text: str | None) -> None:
         found = _object(text)
-        if found and found not in self._resources:
-            self._resources = [*self._resources, found][:_MOST_RESOURCES]
+        if not found or found in self._resources:
+            return
+        if len(self._resources) < _MOST_RESOURCES:
+            self._resources.append(found)
+        else:
+            self._other_resources.add(str(text))
 
     def _learn_name(self, rows: pl.DataFrame) -> None:
         """The name and tags that the experiment's own spans carry."""
@@ -110,6 +116,7 @@ class Share:
                     "imported": [origin],
                     "imported_by": f"otel-research {installed_version()}",
                     "resources": self._resources,
+                    **({"resources_not_named": len(self._other_resources)} if self._other_resources else {}),
                 },
             )
         earlier = [

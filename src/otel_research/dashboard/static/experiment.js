@@ -96,10 +96,12 @@ export async function show({ main, top, foot, parts: [id] }) {
     fill(places.metrics.body, table(["condition", `#n (${data.unit}s)`, "#p50", "#p95", "#p99", "#success rate", "#failed", "#cost (USD)", `#USD per ${data.unit}`, ...scores(data).map((name) => `#${visible(name)}`)], rows, { label: "Conditions" }),
       data.all.n || warnings.length ? null : h("p", { class: "note" }, reason(Object.values(data.all.reasons)[0] || "no units yet")),
       warnings.map((text) => h("p", { class: "note" }, visible(text))),
+      everyScore(data).length > scores(data).length ? h("p", { class: "note" }, `${everyScore(data).length - scores(data).length} more scores are in the numbers at the foot of the page: ${everyScore(data).slice(scores(data).length).map(visible).join(", ")}.`) : null,
       rows.length && data.conditions.some((group) => Object.values(group.metrics.latency ? group.metrics.latency.reliable : {}).includes(false)) ? h("p", { class: "note" }, "~ rough: the percentile has fewer values than it needs; hover for how many.") : null);
     failures(data.all);
   }
-  const scores = (data) => Object.keys(data.all.custom || {}).filter((name) => data.all.custom[name] && data.all.custom[name].mean !== undefined).slice(0, 4);
+  const everyScore = (data) => Object.keys(data.all.custom || {}).filter((name) => data.all.custom[name] && data.all.custom[name].mean !== undefined);
+  const scores = (data) => everyScore(data).slice(0, 4);
   function score(m, name) {
     const found = (m.custom || {})[name];
     return found ? [amount(found.mean), interval((m.custom_ci || {})[name])] : "–";
