@@ -33,8 +33,9 @@ PER_TRIAL = 1 + CALLS
 
 BURST = 4_000
 """Trials as fast as four threads can make them: 20,000 spans."""
-KILLED, PAUSE = 200, 0.05
-"""Trials before the process kills itself, and seconds between two: 1,000 spans in ten seconds."""
+KILLED, PAUSE = (175, 210, 245), 0.05
+"""Trials before the process kills itself, run by run, and seconds between two: 9 to 12 seconds, so that a queue that is emptied
+every five is met soon after, in between and long after."""
 ROUNDS, ROUND = 7, 400
 """Of the overhead: rounds, and trials in each (2,000 spans)."""
 FLUSHED = 100
@@ -64,13 +65,13 @@ def burst(tracing: Tracing, count: int = BURST) -> dict[str, Any]:
     return {"made": count * PER_TRIAL}
 
 
-def kill(tracing: Tracing) -> dict[str, Any]:
+def kill(tracing: Tracing, count: int = KILLED[1]) -> dict[str, Any]:
     """One trial after the other with a pause; killed right after the last span's `end()` has returned."""
     tracer = tracing.provider.get_tracer("program")
-    for _ in range(KILLED):
+    for _ in range(count):
         time.sleep(PAUSE)
         trial(tracer)
-    print(json.dumps({"made": KILLED * PER_TRIAL}), flush=True)
+    print(json.dumps({"made": count * PER_TRIAL}), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("a killed process goes on")
 
@@ -100,8 +101,8 @@ def _cpu(provider: Provider, flush: Callable[[], object], count: int) -> float:
     return (time.process_time() - before) / (count * PER_TRIAL) * 1e6
 
 
-DEEDS: dict[str, Callable[[Tracing], dict[str, Any]]] = {"burst": burst, "kill": kill, "overhead": overhead}
+DEEDS: dict[str, Callable[..., dict[str, Any]]] = {"burst": burst, "kill": kill, "overhead": overhead}
 
 if __name__ == "__main__":
-    name, deed, backend = sys.argv[1:]
-    print(json.dumps(DEEDS[deed](named(name).trace(backend))))
+    name, deed, backend, *count = sys.argv[1:]
+    print(json.dumps(DEEDS[deed](named(name).trace(backend), *map(int, count))))

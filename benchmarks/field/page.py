@@ -15,11 +15,23 @@ Cells = Callable[[Mapping[str, Any]], list[str]]
 
 def page(measured: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/field.md."""
-    parts = [_HEAD]
+    parts = [f"{_HEAD} {_conditions(measured)}"]
     for name, (title, text, header, cells) in TABLES.items():
         parts += [f"## {title}", f"`nox -s field -- {name}`. {text}"]
         parts.append("\n".join(_table(measured.get(name, {}), header, cells)))
     return "\n\n".join([*parts, _TAIL]) + "\n"
+
+
+def _conditions(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """On what the figures were measured."""
+    rows = [row for table in measured.values() for row in table.values() if "under" in row]
+    loads = [row["under"]["load"] for row in rows] or [0]
+    days = " and ".join(sorted({row["day"] for row in rows}))
+    priorities = " and ".join(sorted({row["under"]["priority"] for row in rows}))
+    return (
+        f"Measured with Python 3.11 on two cores, at priority {priorities}, on {days}, while other programs used the machine too: "
+        f"its load average was {min(loads):.0f} to {max(loads):.0f}."
+    )
 
 
 def _table(rows: Mapping[str, Any], header: tuple[str, ...], cells: Cells) -> Iterable[str]:
@@ -46,9 +58,9 @@ def _kill(row: Mapping[str, Any]) -> list[str]:
         return [
             f"{row['made']:,}",
             f"{_each(left)}; after `recover` {_each(recovered)}",
-            _percent(row["made"] - sum(recovered) / len(runs), row["made"]),
+            _percent(row["made"] - sum(recovered), row["made"]),
         ]
-    return [f"{row['made']:,}", _each(runs), _percent(row["made"] - sum(runs) / len(runs), row["made"])]
+    return [f"{row['made']:,}", _each(runs), _percent(row["made"] - sum(runs), row["made"])]
 
 
 def _each(values: list[int]) -> str:
@@ -89,8 +101,7 @@ from `benchmarks/field/measured.json`; `nox -s "field(tool='mlflow')"` runs one 
 How each is set up is one file in `benchmarks/field/tools/`.
 
 A trial is a trace of five spans: its own, and four model calls of 18 GenAI attributes. Senders of OTLP have a backend on loopback
-that takes everything (`tests/sink.py`), so a loss is the client's, not a server's; MLflow writes its own SQLite. Measured on two
-cores that other programs used too, loss under load and CPU with real-time priority (`chrt -f 10`), Python 3.11."""
+that takes everything (`tests/sink.py`), so a loss is the client's, not a server's; MLflow writes its own SQLite."""
 
 _TAIL = """## What was not run
 
@@ -111,9 +122,10 @@ TABLES: dict[str, tuple[str, str, tuple[str, ...], Cells]] = {
     ),
     "kill": (
         "Lost at `kill -9`",
-        "1,000 spans, a trial every 50 ms; the process kills itself as soon as the last `end()` has returned. Three runs. Inspect logs "
-        "its own 800 model calls, and is killed when the next sample begins: by then those before it have been logged, a milder test.",
-        ("made", "arrived or stored", "lost, mean"),
+        "875, 1,050 and 1,225 spans, a trial every 50 ms; the process kills itself as soon as the last `end()` has returned. The three "
+        "lengths meet queues that are emptied every five seconds at different moments. Inspect logs its own 2,520 model calls, and is "
+        "killed when the next sample begins: by then those before it have been logged, a milder test.",
+        ("made in all", "arrived or stored, run by run", "lost"),
         _kill,
     ),
     "overhead": (
@@ -125,7 +137,8 @@ TABLES: dict[str, tuple[str, str, tuple[str, ...], Cells]] = {
     ),
     "frames": (
         "Rows of a data frame",
-        "5,000 spans (Phoenix: 1,500; Inspect: 4,000 model calls in 1,000 samples) are there; the function is called as it is, without a limit.",
+        "5,000 spans (Inspect: 4,000 model calls in 1,000 samples) are there; the function is called as it is, without a limit. Phoenix's "
+        "server takes spans into a queue in memory and writes a hundred at a time: it was waited for until its database had all.",
         ("call", "rows", "what a row is"),
         _frames,
     ),

@@ -14,13 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from field.load import KILLED
 from field.page import MEASURED, PAGE, page
 from field.tools import named
 from tests.sink import listening
 
 TRIALS = 1_000
 """Trials of the data frame: 5,000 spans."""
-KILLS = 3
 TRACED = ("burst", "kill", "overhead")
 """Tables in which variants of a tool differ."""
 
@@ -38,7 +38,13 @@ def main(name: str, tables: Sequence[str]) -> int:
 def measure(name: str, table: str) -> None:
     """One tool's figures of one table, or why there are none."""
     why = named(name).NOT_RUN.get(table)
-    keep(name, table, {"not run": why} if why else TABLES[table](name))
+    keep(name, table, {"not run": why} if why else {"under": _conditions(), **TABLES[table](name)})
+
+
+def _conditions() -> dict[str, Any]:
+    """Which share of the machine the run gets: its priority, and how many programs wanted a core when it began."""
+    fixed = os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)
+    return {"priority": "real-time" if fixed else f"nice {os.nice(0)}", "load": round(os.getloadavg()[0], 1)}
 
 
 def keep(name: str, table: str, found: dict[str, Any]) -> None:
@@ -69,15 +75,15 @@ LOAD = str(Path(__file__).with_name("load.py"))
 ASK = str(Path(__file__).with_name("ask.py"))
 
 
-def traced(name: str, deed: str) -> dict[str, Any]:
+def traced(name: str, deed: str, *words: str) -> dict[str, Any]:
     """One run of load.py, and how many of its spans arrived: at the backend, or in the tool's own store."""
     tool = named(name)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made, listening() as sink:
         folder = Path(made)
         if hasattr(tool, deed):
-            _, told = child(folder, ASK, name, deed)
+            _, told = child(folder, ASK, name, deed, *words)
         else:
-            _, told = child(folder, LOAD, name, deed, sink.url)
+            _, told = child(folder, LOAD, name, deed, sink.url, *words)
         told["made"] = round(told["made"] * getattr(tool, "SENT", 1))
         if hasattr(tool, "stored"):
             _, stored = child(folder, ASK, name, "stored")
@@ -87,9 +93,9 @@ def traced(name: str, deed: str) -> dict[str, Any]:
 
 
 def killed(name: str) -> dict[str, Any]:
-    """Three runs that are killed."""
-    runs = [traced(name, "kill") for _ in range(KILLS)]
-    return {"made": runs[0]["made"], "stored": [run["stored"] for run in runs]}
+    """Runs that are killed; what they made in all, and what is left of each."""
+    runs = [traced(name, "kill", str(count)) for count in KILLED]
+    return {"made": sum(run["made"] for run in runs), "stored": [run["stored"] for run in runs]}
 
 
 def asked(name: str, question: str, *words: str) -> dict[str, Any]:
@@ -103,7 +109,7 @@ TABLES: dict[str, Callable[[str], dict[str, Any]]] = {
     "burst": lambda name: traced(name, "burst"),
     "kill": killed,
     "overhead": lambda name: traced(name, "overhead"),
-    "frames": lambda name: asked(name, "frame", str(getattr(named(name), "TRIALS", TRIALS))),
+    "frames": lambda name: asked(name, "frame", str(TRIALS)),
     "cost": lambda name: asked(name, "cost"),
     "statistics": lambda name: asked(name, "intervals"),
 }

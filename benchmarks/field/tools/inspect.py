@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from field.asked import ANSWER, PROMPT, SCORES
-from field.load import CALLS, KILLED, PAUSE
+from field.load import CALLS, PAUSE
 
 TITLE = "Inspect"
 PACKAGE = "inspect-ai"
@@ -68,10 +68,10 @@ def _evaluate(items: int, calls: int, pause: float = 0, last: int | None = None)
     return log
 
 
-def kill() -> dict[str, Any]:
+def kill(count: int) -> dict[str, Any]:
     """Killed when one sample more begins than are counted, so that those before it have all ended."""
-    print(f'{{"made": {KILLED * CALLS}}}', flush=True)
-    _evaluate(KILLED + 1, CALLS, PAUSE, last=KILLED + 1)
+    print(f'{{"made": {count * CALLS}}}', flush=True)
+    _evaluate(count + 1, CALLS, PAUSE, last=count + 1)
     raise AssertionError("a killed process goes on")
 
 
