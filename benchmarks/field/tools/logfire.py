@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from field.asked import ANSWER, PRICED, PROMPT, SCORES, UNPRICED
@@ -40,7 +44,6 @@ def is_span(received: Any) -> bool:
 
 def cost() -> dict[str, Any]:
     """The attribute of the call's span: its client computes it, with the same price table (`genai-prices`) as ours."""
-    import httpx
     import logfire
     import openai
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -50,10 +53,10 @@ def cost() -> dict[str, Any]:
     processors = [SimpleSpanProcessor(kept)]
     logfire.configure(send_to_logfire=False, console=False, additional_span_processors=processors)
     logfire.instrument_openai()
-    model_server = httpx.Client(transport=httpx.MockTransport(_answer))
-    client = openai.OpenAI(api_key="unused", http_client=model_server)
-    for model in (PRICED, UNPRICED):
-        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "What is 2 + 17?"}])
+    with _model_server() as url:
+        client = openai.OpenAI(base_url=url, api_key="unused", http_client=openai.DefaultHttpxClient(trust_env=False))
+        for model in (PRICED, UNPRICED):
+            client.chat.completions.create(model=model, messages=[{"role": "user", "content": "What is 2 + 17?"}])
     costs = {str(one.attributes["gen_ai.request.model"]): one.attributes.get("operation.cost") for one in _of(kept)}
     return {"priced": costs[PRICED], "unpriced": costs[UNPRICED], "total": None}
 
@@ -62,15 +65,33 @@ def _of(kept: Any) -> list[Any]:
     return [one for one in kept.get_finished_spans() if "gen_ai.request.model" in one.attributes]
 
 
-def _answer(request: Any) -> Any:
-    """What a model's server would answer."""
-    import httpx
+@contextmanager
+def _model_server() -> Iterator[str]:
+    """On loopback: which HTTP library the client is made of changes with its version."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Model) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
 
-    message = {"role": "assistant", "content": "19"}
-    usage = {"prompt_tokens": PROMPT, "completion_tokens": ANSWER, "total_tokens": PROMPT + ANSWER}
-    told = {"id": "1", "object": "chat.completion", "created": 1, "model": json.loads(request.content)["model"]}
-    choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-    return httpx.Response(200, json={**told, "choices": choices, "usage": usage})
+
+class _Model(BaseHTTPRequestHandler):
+    """What a model's server would answer."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        message = {"role": "assistant", "content": "19"}
+        usage = {"prompt_tokens": PROMPT, "completion_tokens": ANSWER, "total_tokens": PROMPT + ANSWER}
+        told = {"id": "1", "object": "chat.completion", "created": 1, "model": asked["model"]}
+        choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+        body = json.dumps({**told, "choices": choices, "usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing: its lines would stand among the answers."""
 
 
 def intervals() -> dict[str, Any]:
