@@ -27,8 +27,7 @@ def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 @pytest.mark.once  # its parts run in tests/crash on every Python
 def test_nothing_is_lost_on_this_machine(tmp_path: Path) -> None:
-    """Every scenario runs as it says, loses nothing and leaves a balanced ledger, all in under two minutes."""
-    began = time.monotonic()
+    """Every scenario runs as it says, loses nothing and leaves a balanced ledger."""
     done = command(tmp_path, "--json")
     told = json.loads(done.stdout)
     assert [row for row in told["scenarios"] if not row["ok"]] == []
@@ -38,7 +37,6 @@ def test_nothing_is_lost_on_this_machine(tmp_path: Path) -> None:
     assert (by_name["burst"]["stored"], by_name["slow backend"]["stored"]) == (50_000, 50_000)
     assert [by_name[name]["stored"] for name in ("fork", "spawn", "pool", "disk full")] == [800, 800, 800, 7_000]
     assert by_name["kill -9"]["ended"] >= 5_000
-    assert time.monotonic() - began < 120
     assert list(tmp_path.iterdir()) == [], "the temporary store is gone"
 
 
