@@ -22,7 +22,7 @@ from __future__ import annotations
 import polars as pl
 import polars.selectors as cs
 
-from otel_research.semconv import filling, verdicts
+from otel_research.semconv import filling, transport, verdicts
 from otel_research.semconv.normalise import COMPUTED
 from otel_research.spans import schema
 
@@ -75,7 +75,11 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
 
 def _asked() -> list[pl.Expr]:
     """What the narrow pass asks of every row, of calls, and of those that tell others: by the first letter of the name."""
-    several = {"l": verdicts.links(), "f": verdicts.facts(), "t": [pl.col(name) for name in filling.FACTS]}
+    several = {
+        "l": [*verdicts.links(), *transport.facts()],
+        "f": verdicts.facts(),
+        "t": [pl.col(name) for name in filling.FACTS],
+    }
     return [column.name.prefix(f"{part}_") for part, columns in several.items() for column in columns]
 
 
@@ -101,8 +105,12 @@ def _at_once(rows: pl.DataFrame) -> pl.DataFrame:
 def _apart(whole: pl.LazyFrame) -> pl.DataFrame:
     # One after the other: collected together they would share, and hold, the columns that both read.
     links = whole.select(verdicts.links()).collect(engine="streaming")
-    calls = whole.with_row_index("at").filter(verdicts.counts()).select("at", *verdicts.facts())
-    found = verdicts.decide(links, calls.collect(engine="streaming"))
+    numbered = whole.with_row_index("at")
+    calls = numbered.filter(verdicts.counts()).select("at", *verdicts.facts()).collect(engine="streaming")
+    # Where a request went to is in its attributes, by far the widest column: of the others they are not read.
+    sent = numbered.filter(transport.is_request()).select("at", *transport.facts()).collect(engine="streaming")
+    rows = links.with_row_index("at").join(sent, on="at", how="left", maintain_order="left").drop("at")
+    found = verdicts.decide(rows, calls)
     facts = _of_left_out(whole.select(*_KEYS, *filling.FACTS), found)
     return _decided(found, facts.collect(engine="streaming"))
 

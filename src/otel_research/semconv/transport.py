@@ -17,13 +17,17 @@ FACTS = ("attempts", "backoff_ms")
 NONE = pl.DataFrame(schema={"at": pl.UInt32, "attempts": pl.Int64, "backoff_ms": pl.Float64})
 
 
+def is_request() -> pl.Expr:
+    """Rows of an HTTP client that know nothing of models."""
+    return ((pl.col("role") == HTTP) & pl.col("dialect").is_null()).fill_null(False)
+
+
 def facts() -> list[pl.Expr]:
-    """Of HTTP rows: until when, and where to (hashed); null on all others."""
-    request = (pl.col("role") == HTTP) & pl.col("dialect").is_null()
-    address = pl.when(request).then(pl.col("attributes")).str.extract(_ADDRESS).hash(6)
+    """Of such rows: until when, and where to (hashed); null on all others."""
+    address = pl.when(is_request()).then(pl.col("attributes")).str.extract(_ADDRESS).hash(6)
     return [
-        pl.when(request).then(pl.col("end_ns")).alias("http_end"),
-        pl.when(request).then(address).alias("http_address"),
+        pl.when(is_request()).then(pl.col("end_ns")).alias("http_end"),
+        pl.when(is_request()).then(address).alias("http_address"),
     ]
 
 

@@ -44,7 +44,7 @@ def counts() -> pl.Expr:
 
 
 def links() -> list[pl.Expr]:
-    """What is above what: needed of every row."""
+    """What is above what: needed of every row, beside `transport.facts`."""
     part = pl.col("role").replace_strict(_PARTS, default=0, return_dtype=pl.UInt8)
     apart = (pl.col("role") == "evaluator").fill_null(False) | pl.col("aside").is_not_null() | _evaluates()
     return [
@@ -53,7 +53,6 @@ def links() -> list[pl.Expr]:
         pl.when(pl.col("parent_span_id").is_not_null()).then(identity("parent_span_id")).alias("parent_key"),
         pl.when(counts()).then(pl.lit(CALL, dtype=pl.UInt8)).otherwise(part).alias("part"),
         apart.alias("is_aside"),
-        *transport.facts(),
     ]
 
 
@@ -102,7 +101,7 @@ def _tail(model: str) -> pl.Expr:
 def decide(rows: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     """One line per call that is left out (with the one that stands for it) or that carries a doubt.
 
-    `rows` are the `links` of every row, `calls` the `facts` of those that are calls, with their position `at` in it.
+    `rows` are the `links` and `transport.facts` of every row, `calls` the `facts` of those that are calls, with their position `at` in it.
     """
     calls = calls.with_row_index("row").with_columns(start_ns=rows["start_ns"].gather(calls["at"]))
     parent = _parents(rows)
