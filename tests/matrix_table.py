@@ -25,7 +25,7 @@ def table(folder: Path) -> str:
     columns = sorted({(sdk, python) for sdk, python, _ in cells})
     rows = [["extra", *(f"{sdk}, {python}" for sdk, python in columns)], ["---"] * (1 + len(columns))]
     for extra in sorted({extra for *_, extra in cells}, key=lambda extra: (extra not in ("all", "none"), extra)):
-        rows.append([f"`{extra}`", *(cells.get((*column, extra), "") for column in columns)])
+        rows.append([extra, *(cells.get((*column, extra), "") for column in columns)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
