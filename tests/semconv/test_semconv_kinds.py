@@ -6,7 +6,7 @@ import captures
 import polars as pl
 import pytest
 
-from otel_research.semconv import keys, kinds, normalise
+from otel_research.semconv import calls, keys, kinds, normalise
 
 
 def all_captures() -> pl.DataFrame:
@@ -113,3 +113,11 @@ def test_many_rows_with_keys_that_nobody_reads_hide_none() -> None:
     found = keys.whole(texts)
     assert found.columns == ["@gen_ai.tool.name"]
     assert found["@gen_ai.tool.name"].null_count() == 5000
+
+
+def test_columns_of_ones_own_stay_whatever_they_are_called() -> None:
+    """Marking in one plan with normalising makes columns beside those of the frame."""
+    own = {name: pl.lit(name) for name in ("l_key", "f_input", "t_provider", "l_part")}
+    rows = captures.raw(captures.names()[0]).lazy().with_columns(**own)
+    marked = calls.mark(normalise(rows)).collect()
+    assert marked.select(list(own)).unique().rows() == [tuple(own)]

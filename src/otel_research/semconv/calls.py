@@ -74,13 +74,16 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _asked() -> list[pl.Expr]:
-    """What the narrow pass asks of every row, of calls, and of those that tell others: by the first letter of the name."""
+    """What the narrow pass asks of every row, of calls, and of those that tell others: by the letter in front of the name.
+
+    A frame may have columns of its own beside these, so that no plain name is taken.
+    """
     several = {
         "l": [*verdicts.links(), *transport.facts()],
         "f": verdicts.facts(),
         "t": [pl.col(name) for name in filling.FACTS],
     }
-    return [column.name.prefix(f"{part}_") for part, columns in several.items() for column in columns]
+    return [column.name.prefix(f"_{part}_") for part, columns in several.items() for column in columns]
 
 
 def _names(columns: list[pl.Expr]) -> list[str]:
@@ -94,11 +97,13 @@ def _is_computed(whole: pl.LazyFrame) -> bool:
 
 def _at_once(rows: pl.DataFrame) -> pl.DataFrame:
     def part(letter: str) -> pl.Expr:
-        return cs.starts_with(f"{letter}_").name.map(lambda name: name[2:])
+        return cs.starts_with(f"_{letter}_").name.map(lambda name: name[3:])
 
-    calls = rows.select("l_part", part("f")).with_row_index("at").filter(pl.col("l_part") == verdicts.CALL)
-    found = verdicts.decide(rows.select(part("l")), calls.drop("l_part"))
-    facts = rows.lazy().filter(pl.col("l_part") == verdicts.CALL).select(part("t"), id="l_key", start_ns="l_start_ns")
+    calls = rows.select("_l_part", part("f")).with_row_index("at").filter(pl.col("_l_part") == verdicts.CALL)
+    found = verdicts.decide(rows.select(part("l")), calls.drop("_l_part"))
+    facts = (
+        rows.lazy().filter(pl.col("_l_part") == verdicts.CALL).select(part("t"), id="_l_key", start_ns="_l_start_ns")
+    )
     return _decided(found, _of_left_out(facts, found).collect())
 
 
