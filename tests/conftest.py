@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from opentelemetry import context as otel_context
@@ -125,14 +126,18 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
     def run(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        return subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            cwd=tmp_path,
-            env={**kept, **variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
+        kept["PYTHONFAULTHANDLER"] = "1"
+        command = [sys.executable, "-c", code, *arguments]
+        started = subprocess.Popen(
+            command, cwd=tmp_path, env={**kept, **variables}, stdout=PIPE, stderr=PIPE, text=True
         )
+        try:
+            printed, complained = started.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            started.send_signal(signal.SIGABRT)  # it then says where each of its threads is
+            printed, complained = started.communicate(timeout=10)
+            pytest.fail(f"still running after a minute\n{printed}\n{complained}")
+        return subprocess.CompletedProcess(command, started.returncode, printed, complained)
 
     return run
 
