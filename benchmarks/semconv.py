@@ -24,6 +24,7 @@ import polars as pl
 from otel_research.semconv import normalise
 from otel_research.semconv.calls import mark
 from otel_research.spans import schema
+from otel_research.store.seal import ROW_GROUP
 
 SIZES = (300_000, 1_000_000, 3_000_000)
 START = 1_790_000_000_000_000_000
@@ -98,7 +99,7 @@ def write(path: Path, rows: int, shape: str) -> None:
     pieces = [path.with_suffix(f".{first}") for first in range(0, rows, AT_ONCE)]
     for first, piece in zip(range(0, rows, AT_ONCE), pieces, strict=True):
         spans(first, min(AT_ONCE, rows - first), shape).write_parquet(piece)
-    pl.scan_parquet(pieces).sink_parquet(path)
+    pl.scan_parquet(pieces).sink_parquet(path, row_group_size=ROW_GROUP)
     for piece in pieces:
         piece.unlink()
 
@@ -120,7 +121,7 @@ def measure(step: str, raw: Path, normalised: Path) -> None:
     """One step in this process; prints one line of JSON."""
     idle = peak_mb()
     steps: dict[str, Callable[[], object]] = {
-        "normalise": lambda: normalise(pl.scan_parquet(raw)).sink_parquet(normalised),
+        "normalise": lambda: normalise(pl.scan_parquet(raw)).sink_parquet(normalised, row_group_size=ROW_GROUP),
         "mark": lambda: totals(mark(pl.scan_parquet(normalised))),
         "both": lambda: totals(mark(normalise(pl.scan_parquet(raw)))),
         "mark to file": lambda: mark(pl.scan_parquet(normalised)).sink_parquet(normalised.with_suffix(".marked")),

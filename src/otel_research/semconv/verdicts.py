@@ -28,6 +28,7 @@ _FAMILIES = {"embeddings": 1, "rerank": 2}
 _CHAIN = 16
 """Rows stand for rows that stand for others at most 2**16 deep."""
 _NO_ROW = pl.lit(None, dtype=pl.UInt32)
+_NUMBER = pl.UInt8()
 
 
 def identity(span: str) -> pl.Expr:
@@ -45,13 +46,13 @@ def counts() -> pl.Expr:
 
 def links() -> list[pl.Expr]:
     """What is above what: needed of every row, beside `transport.facts`."""
-    part = pl.col("role").replace_strict(_PARTS, default=0, return_dtype=pl.UInt8)
+    part = _number("role", _PARTS)
     apart = (pl.col("role") == "evaluator").fill_null(False) | pl.col("aside").is_not_null() | _evaluates()
     return [
         pl.col("id").alias("key"),
         pl.col("start_ns"),
         pl.when(pl.col("parent_span_id").is_not_null()).then(identity("parent_span_id")).alias("parent_key"),
-        pl.when(counts()).then(pl.lit(CALL, dtype=pl.UInt8)).otherwise(part).alias("part"),
+        pl.when(counts()).then(pl.lit(CALL, dtype=_NUMBER)).otherwise(part).alias("part"),
         apart.alias("is_aside"),
     ]
 
@@ -70,7 +71,7 @@ def facts() -> list[pl.Expr]:
         pl.col("output_tokens").alias("output"),
         pl.col("error_type").is_not_null().alias("failed"),
         (pl.col("finish_reason") == "tool_call").fill_null(False).alias("asks_tool"),
-        pl.col("operation").replace_strict(_FAMILIES, default=0, return_dtype=pl.Int8).alias("family"),
+        _number("operation", _FAMILIES).alias("family"),
         # Spans without a scope (some exports have none) are told apart by how they were written.
         pl.when(pl.col("scope").is_not_null())
         .then(pl.col("scope").hash(4))
@@ -84,6 +85,12 @@ def facts() -> list[pl.Expr]:
         _tail("request_model").cast(pl.Categorical).alias("model"),
         _tail("response_model").cast(pl.Categorical).alias("answered"),
     ]
+
+
+def _number(words: str, table: dict[str, int]) -> pl.Expr:
+    """The word's number, 0 for any other. `replace_strict` would hold all rows' words, and what is read beside them."""
+    chosen = [pl.when(pl.col(words) == word).then(pl.lit(number, dtype=_NUMBER)) for word, number in table.items()]
+    return pl.coalesce(*chosen, pl.lit(0, dtype=_NUMBER))
 
 
 def _evaluates() -> pl.Expr:
@@ -108,12 +115,17 @@ def decide(rows: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     found = None if parent is None else nesting.nearest(parent, rows["part"] == CALL, rows["part"])
     calls = calls.with_columns(_above(rows, calls["at"], parent, found))
     wrapped = _wrapped(nesting.wrapped(calls))
-    linked = pl.concat([twins.pairs(calls.join(wrapped, on="row", how="anti")), _logs(calls, wrapped)])
+    linked = pl.concat([twins.pairs(_without(calls, wrapped)), _logs(calls, wrapped)])
     left_out = pl.concat([wrapped.drop("first"), _twins(calls, linked)]).unique(
         "row", keep="first", maintain_order=True
     )
     resent = transport.NONE if found is None else transport.retries(rows, found)
     return _lines(calls, left_out, _tools(rows, parent), resent)
+
+
+def _without(calls: pl.DataFrame, left_out: pl.DataFrame) -> pl.DataFrame:
+    """The other calls. Where none is left out, which is usual, they are not copied."""
+    return calls if left_out.is_empty() else calls.join(left_out, on="row", how="anti", maintain_order="left")
 
 
 def _parents(rows: pl.DataFrame) -> pl.Series | None:
@@ -214,7 +226,7 @@ def _ran_inside() -> pl.Expr:
 
 def _lines(calls: pl.DataFrame, left_out: pl.DataFrame, tools: pl.DataFrame, resent: pl.DataFrame) -> pl.DataFrame:
     ends = left_out.select("row", "because").join(_resolved(left_out), on="row", how="left", maintain_order="left")
-    stays = calls.join(left_out, on="row", how="anti")
+    stays = _without(calls, left_out)
     apart = stays.filter("aside").select("row", because=pl.lit("aside"), keeper=_NO_ROW)
     with_tools = stays.join(tools, on="at", how="inner").filter(_ran_inside())
     doubtful = with_tools.select("row").unique().with_columns(doubt=pl.lit("tools_inside_call"))
