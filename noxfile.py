@@ -26,10 +26,9 @@ ROOT = Path(__file__).parent
 CODE = ("src", "tests", "examples", "benchmarks", "noxfile.py")
 GROUPS = nox.project.load_toml("pyproject.toml")
 
-# uv leaves compiling to the first import. Where nothing may be written then, each of the hundreds of programs
-# that the tests start would compile all its libraries again: half of the suite's time.
+# Modules are compiled when they are first imported: of a hundred packages few ever are, and compiling all takes half a minute.
+# Where nothing may be written, each of the hundreds of programs that the tests start would compile its libraries again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-os.environ.setdefault("UV_COMPILE_BYTECODE", "1")
 
 # Three workers and what they start share two cores: more threads in each only wait for one another, a fifth of all work.
 # `nox -s matrix` leaves Polars its threads.
@@ -89,8 +88,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0])
 def typing(session: nox.Session) -> None:
     """Strict types of the whole package."""
-    # Read, not run: compiled, a hundred packages take longer to install than to check.
-    session.install(".[all]", *_group("lint"), *_group("test"), env={"UV_COMPILE_BYTECODE": "0"})
+    session.install(".[all]", *_group("lint"), *_group("test"))
     session.run("mypy")
     session.run("mypy", "--strict", "tests/test_api.py")
 
@@ -210,9 +208,7 @@ def _alone(session: nox.Session, extra: str, pinned: list[str]) -> list[str]:
     """Install the core and one extra; what is to be tested."""
     what = "." if extra == "none" else f".[{extra}]"
     chosen, packages = ALONE[extra]
-    # Few of its modules are ever imported: compiling all takes longer than the tests.
-    lazily = {"UV_COMPILE_BYTECODE": "0"}
-    session.install(what, "pytest", "pytest-xdist", "hypothesis", "psutil", *packages, *pinned, env=lazily)
+    session.install(what, "pytest", "pytest-xdist", "hypothesis", "psutil", *packages, *pinned)
     return list(chosen)
 
 

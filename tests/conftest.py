@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from subprocess import PIPE
 
@@ -54,6 +55,7 @@ The others know spans as records only: how spans become those is tested in `capt
 """
 
 
+@cache
 def asks_the_sdk(path: Path) -> bool:
     """Whether what the file tests can differ between versions of OpenTelemetry."""
     return OF_THE_SDK.search(path.read_text()) is not None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,8 +170,17 @@ def imports_of(file: Path) -> Iterator[Import]:
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
-IMPORTS = [found for file in FILES for found in imports_of(file)]
-OURS = [found for found in IMPORTS if found.module.split(".")[0] == "otel_research"]
+
+
+@cache
+def imports() -> list[Import]:
+    """Those of all files; read by the tests, not by each worker that collects them."""
+    return [found for file in FILES for found in imports_of(file)]
+
+
+def ours() -> list[Import]:
+    """Imports of the package's own modules."""
+    return [found for found in imports() if found.module.split(".")[0] == "otel_research"]
 
 
 def imported_room(found: Import) -> str:
@@ -196,7 +206,7 @@ def test_imports_point_one_way() -> None:
     """A room imports only itself and the rooms below it, also lazily and for type checking."""
     wrong = [
         str(found)
-        for found in OURS
+        for found in ours()
         if imported_room(found) != found.room and imported_room(found) not in MAY_IMPORT[found.room]
     ]
     assert wrong == []
@@ -220,7 +230,7 @@ def test_no_two_modules_need_each_other_to_load() -> None:
     """Imports at the top of files form no cycle."""
     names = {file: module_of(file) for file in FILES}
     graph: dict[str, set[str]] = {}
-    for found in OURS:
+    for found in ours():
         if found.is_at_top:
             is_module = found.module in names.values()
             target = found.module if is_module else found.module.rpartition(".")[0]
@@ -249,7 +259,7 @@ def test_the_sdk_is_known_to_few() -> None:
     """`opentelemetry.sdk` is imported in capture, hooks, testing and formats/otlp and nowhere else."""
     wrong = [
         str(found)
-        for found in IMPORTS
+        for found in imports()
         if found.module.startswith("opentelemetry.sdk")
         and not str(found.file.relative_to(PACKAGE)).startswith(SDK_ROOMS)
     ]
@@ -259,7 +269,7 @@ def test_the_sdk_is_known_to_few() -> None:
 def test_a_library_is_touched_only_where_it_belongs() -> None:
     """Each third-party library has its rooms; one that is not in the table has none."""
     wrong = []
-    for found in IMPORTS:
+    for found in imports():
         library = found.module.split(".")[0]
         if library == "otel_research" or library in sys.stdlib_module_names:
             continue
@@ -270,7 +280,7 @@ def test_a_library_is_touched_only_where_it_belongs() -> None:
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:
     """scipy (1.0 s), statsmodels (2.6 s) and their like are imported inside functions."""
-    top = [str(found) for found in IMPORTS if found.is_at_top and found.module.split(".")[0] in ONLY_INSIDE_FUNCTIONS]
+    top = [str(found) for found in imports() if found.is_at_top and found.module.split(".")[0] in ONLY_INSIDE_FUNCTIONS]
     assert top == []
 
 
