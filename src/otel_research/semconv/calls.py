@@ -74,12 +74,13 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _asked() -> list[pl.Expr]:
-    """What the narrow pass asks of every row, of calls, and of those that tell others: by the letter in front of the name.
+    """What the narrow pass asks of every row, HTTP requests, calls, and rows that tell others: by the letter before the name.
 
     A frame may have columns of its own beside these, so that no plain name is taken.
     """
     several = {
-        "l": [*verdicts.links(), *transport.facts()],
+        "l": verdicts.links(),
+        "h": transport.facts(),
         "f": verdicts.facts(),
         "t": [pl.col(name) for name in filling.FACTS],
     }
@@ -99,11 +100,12 @@ def _at_once(rows: pl.DataFrame) -> pl.DataFrame:
     def part(letter: str) -> pl.Expr:
         return cs.starts_with(f"_{letter}_").name.map(lambda name: name[3:])
 
-    calls = rows.select("_l_part", part("f")).with_row_index("at").filter(pl.col("_l_part") == verdicts.CALL)
-    found = verdicts.decide(rows.select(part("l")), calls.drop("_l_part"))
-    facts = (
-        rows.lazy().filter(pl.col("_l_part") == verdicts.CALL).select(part("t"), id="_l_key", start_ns="_l_start_ns")
-    )
+    numbered = rows.lazy().with_row_index("at")
+    is_call = pl.col("_l_part") == verdicts.CALL
+    calls = numbered.filter(is_call).select("at", part("f"))
+    requests = numbered.filter(pl.col("_h_http_end").is_not_null()).select("at", part("h"))
+    found = verdicts.decide(rows.select(part("l")), calls.collect(), requests.collect())
+    facts = rows.lazy().filter(is_call).select(part("t"), id="_l_key", start_ns="_l_start_ns")
     return _decided(found, _of_left_out(facts, found).collect())
 
 
@@ -113,9 +115,8 @@ def _apart(whole: pl.LazyFrame) -> pl.DataFrame:
     numbered = whole.with_row_index("at")
     calls = numbered.filter(verdicts.counts()).select("at", *verdicts.facts()).collect(engine="streaming")
     # Where a request went to is in its attributes, by far the widest column: of the others they are not read.
-    sent = numbered.filter(transport.is_request()).select("at", *transport.facts()).collect(engine="streaming")
-    rows = links.with_row_index("at").join(sent, on="at", how="left", maintain_order="left").drop("at")
-    found = verdicts.decide(rows, calls)
+    requests = numbered.filter(transport.is_request()).select("at", *transport.facts()).collect(engine="streaming")
+    found = verdicts.decide(links, calls, requests)
     facts = _of_left_out(whole.select(*_KEYS, *filling.FACTS), found)
     return _decided(found, facts.collect(engine="streaming"))
 

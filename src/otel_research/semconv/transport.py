@@ -31,16 +31,20 @@ def facts() -> list[pl.Expr]:
     ]
 
 
-def retries(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+def retries(requests: pl.DataFrame, starts: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
     """Per call that was sent more than once: its position `at`, its attempts and its time in back-off.
 
-    `rows` has the `facts` beside the links; `found` the nearest call above each row and what lies between the two.
+    `requests` are the `facts` of the rows `is_request` is true of, with their position `at`. Of every row, `starts` is
+    `start_ns`, and `found` the nearest call above it and what lies between the two.
     """
-    asked = rows["http_end"].is_not_null()
-    if not asked.any():
+    if requests.is_empty():
         return NONE
-    below = rows.select("start_ns", "http_end", "http_address").with_columns(at=found["above"])
-    return _per_call(_to_the_model(below.filter(asked & found["above"].is_not_null() & (found["crossed"] == 0))))
+    at = requests["at"]
+    below = requests.select(
+        "http_end", "http_address", start_ns=starts.gather(at), at=found["above"].gather(at), crossed=found["crossed"].gather(at)
+    )  # fmt: skip
+    ended_below = pl.col("http_end").is_not_null() & pl.col("at").is_not_null() & (pl.col("crossed") == 0)
+    return _per_call(_to_the_model(below.filter(ended_below).drop("crossed")))
 
 
 def _to_the_model(below: pl.DataFrame) -> pl.DataFrame:

@@ -45,7 +45,7 @@ def counts() -> pl.Expr:
 
 
 def links() -> list[pl.Expr]:
-    """What is above what: needed of every row, beside `transport.facts`."""
+    """What is above what: needed of every row."""
     part = _number("role", _PARTS)
     apart = (pl.col("role") == "evaluator").fill_null(False) | pl.col("aside").is_not_null() | _evaluates()
     return [
@@ -105,10 +105,11 @@ def _tail(model: str) -> pl.Expr:
     )
 
 
-def decide(rows: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+def decide(rows: pl.DataFrame, calls: pl.DataFrame, requests: pl.DataFrame) -> pl.DataFrame:
     """One line per call that is left out (with the one that stands for it) or that carries a doubt.
 
-    `rows` are the `links` and `transport.facts` of every row, `calls` the `facts` of those that are calls, with their position `at` in it.
+    `rows` are the `links` of every row, `calls` the `facts` of those that are calls, `requests` the `transport.facts`
+    of those that are requests; both with their position `at` in `rows`.
     """
     calls = calls.with_row_index("row").with_columns(start_ns=rows["start_ns"].gather(calls["at"]))
     parent = _parents(rows)
@@ -119,7 +120,7 @@ def decide(rows: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
     left_out = pl.concat([wrapped.drop("first"), _twins(calls, linked)]).unique(
         "row", keep="first", maintain_order=True
     )
-    resent = transport.NONE if found is None else transport.retries(rows, found)
+    resent = transport.NONE if found is None else transport.retries(requests, rows["start_ns"], found)
     return _lines(calls, left_out, _tools(rows, parent), resent)
 
 
