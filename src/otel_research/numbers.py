@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from otel_research.errors import ConfigurationError
 from otel_research.handle import Experiment
-from otel_research.selection import Selection
+from otel_research.selection import Selection, one_condition
 
 if TYPE_CHECKING:
     import polars as pl
@@ -66,7 +66,7 @@ def _named(text: str) -> Experiment | Selection:
     from otel_research.store.wanted import side
 
     found, condition = side(text, get_experiment)
-    return found if condition is None else found.where({"condition": condition})
+    return found if condition is None else one_condition(found, condition)
 
 
 def _subject(experiment: Experiment, spans: pl.LazyFrame, label: str) -> Subject:
@@ -83,11 +83,9 @@ def _subject(experiment: Experiment, spans: pl.LazyFrame, label: str) -> Subject
 
 
 def _label(selection: Selection) -> str:
-    parts = [
-        ", ".join(f"{key}={value}" for key, value in one.items()) if isinstance(one, Mapping) else str(one)
-        for one in selection.conditions
-    ]
-    return f"{selection.experiment.name} [{'; '.join(parts)}]"
+    from otel_research.spans.where import told
+
+    return f"{selection.experiment.name} [{'; '.join(told(one) for one in selection.conditions)}]"
 
 
 def calculate_metrics(

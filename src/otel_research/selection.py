@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from otel_research.errors import ConfigurationError
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
     from otel_research.formats.export import OfExport
     from otel_research.handle import Experiment
     from otel_research.spans.where import Where
+
+
+def one_condition(experiment: Experiment, condition: str) -> Selection:
+    """The rows of a condition that was asked for by its name. Raises `ConfigurationError` where no row has it."""
+    rows = experiment.spans().select("condition").drop_nulls().unique().collect()
+    known = sorted(rows["condition"])
+    if condition not in known:
+        raise ConfigurationError(
+            f"{experiment.name!r} has no condition {condition!r}. Its conditions: {', '.join(known) or 'none'}."
+        )
+    return experiment.where({"condition": condition})
 
 
 @dataclass(frozen=True)

@@ -393,3 +393,17 @@ def test_errors_by_type_and_evaluation_calls_are_weighted_like_the_totals() -> N
     assert latency is not None
     assert latency.p50 != 12.5
     assert (judge.latency_p50, judge.latency_mean) == pytest.approx((latency.p50, latency.mean))
+
+
+def test_the_estimand_says_which_rows() -> None:
+    """Of a filter, and of a group: the numbers of a part are not taken for those of the whole."""
+    rows = Rows()
+    for condition in ("a", "b"):
+        rows.call(condition=condition)
+    subject = rows.subject()
+    whole, of = calculate_metrics(subject).estimand, f"of {subject.label}"
+    assert whole.endswith(of)
+    assert calculate_metrics(subject, where={"condition": "a"}).estimand.endswith(f"{of} [condition=a]")
+    assert metrics_by(subject, "condition")["b"].estimand.endswith(f"{of} [condition=b]")
+    part = metrics_by(subject, "condition", where={"is_call": True})["b"].estimand
+    assert part.endswith(f"{of} [is_call=True; condition=b]")

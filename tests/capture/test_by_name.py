@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import otel_research as otr
@@ -58,3 +60,22 @@ def test_a_text_with_two_meanings_is_an_error_and_an_id_has_one() -> None:
         assert otr.calculate_metrics(f"{exp.id}:b", unit="trial").n == 1
         with pytest.raises(UnknownExperiment, match="'c:b'"):
             otr.calculate_metrics("c:b", unit="trial")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        otr.calculate_metrics,
+        otr.validate,
+        lambda side: otr.metrics_by(side, "condition"),
+        lambda side: otr.compare("prompts:long", side),
+        otr.time_series,
+    ],
+)
+def test_a_condition_that_no_row_has_is_an_error(ask: Callable[[str], object]) -> None:
+    """And no result about nothing: the conditions that there are are named."""
+    with recording("memory:"):
+        with otr.experiment("prompts") as exp, exp.arm("long"), exp.trial(item=1):
+            pass
+        with pytest.raises(ConfigurationError, match=r"'prompts' has no condition 'lnog'\. Its conditions: long\."):
+            ask("prompts:lnog")

@@ -88,6 +88,19 @@ def test_a_name_with_a_colon_is_a_name_too(run: Run, store: str) -> None:
     assert "experiment 'prompts:long' or condition 'long' of 'prompts'" in refused.output
 
 
+def test_metrics_of_one_condition(run: Run) -> None:
+    """The same as where the rows are chosen by hand; a condition that no row has is an error that says which there are."""
+    chosen = run("metrics", "prompts", "--where", "condition=long", "--unit", "trial", "--json").output
+    asked = json.loads(run("metrics", "prompts:long", "--unit", "trial", "--json").output)
+    assert asked["n"] == 4
+    assert asked == json.loads(chosen)
+    assert "prompts:long" in run("metrics", "prompts:long", "--unit", "trial").output
+    for command in ("metrics", "series", "validate"):
+        refused = run(command, "prompts:lnog")
+        assert refused.exit_code == 2
+        assert "'prompts' has no condition 'lnog'. Its conditions: long, short." in refused.output
+
+
 def test_metrics_by_condition_has_one_block_each(run: Run) -> None:
     """One column per value; every number stands beside its n and unit."""
     blocks = json.loads(run("metrics", "prompts", "--by", "condition", "--unit", "trial", "--json").output)

@@ -23,7 +23,7 @@ from otel_research.analysis.result import Interval, Result, Row
 from otel_research.analysis.subject import Subject
 from otel_research.analysis.units import Tables, Unit, tables
 from otel_research.errors import ConfigurationError
-from otel_research.spans.where import Where
+from otel_research.spans.where import Where, told
 
 METHOD = "calculate_metrics/1"
 SECTIONS = ("latency", "ttft", "cost", "reliability", "tokens", "custom")
@@ -153,12 +153,22 @@ def _by_key(
         own = customs.get(key, measured.Measured())
         rows = gather.rows_of(table.units, table.keys, key)
         limits = uncertainty.intervals(rows, draft, own, alpha, seed) if ci else uncertainty.Intervals()
-        found[key] = _assemble(subject, table, draft, own, limits, on, alpha if ci else None, seed if ci else None)
+        chosen = _label(subject, where, dict(zip(keys, key, strict=True)))
+        found[key] = _assemble(
+            subject, chosen, table, draft, own, limits, on, alpha if ci else None, seed if ci else None
+        )
     return found
+
+
+def _label(subject: Subject, where: Where | None, group: Mapping[str, Any]) -> str:
+    """What the numbers are about: whose rows, which of them, and of those which group."""
+    chosen = [told(part) for part in (where, group or None) if part is not None]
+    return f"{subject.label} [{'; '.join(chosen)}]" if chosen else subject.label
 
 
 def _assemble(
     subject: Subject,
+    label: str,
     table: Tables,
     draft: gather.Draft,
     own: measured.Measured,
@@ -183,7 +193,7 @@ def _assemble(
     if table.reason:
         reasons |= dict.fromkeys(("n", *(name for name in kinds if on[name])), table.reason)
     return Metrics(
-        estimand=f"latency, cost, reliability and tokens per {table.unit} of {subject.label}",
+        estimand=f"latency, cost, reliability and tokens per {table.unit} of {label}",
         unit=table.unit,
         n=draft.n,
         n_units=draft.n_units,

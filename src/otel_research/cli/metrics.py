@@ -9,9 +9,9 @@ import click
 from otel_research.cli.options import (
     described,
     engine_option,
-    experiment_of,
     json_option,
     print_json,
+    side_of,
     store_option,
     where_mapping,
     where_option,
@@ -19,7 +19,7 @@ from otel_research.cli.options import (
 
 
 @click.command("metrics")
-@click.argument("experiment", metavar="ID")
+@click.argument("experiment", metavar="ID[:CONDITION]")
 @click.option("--unit", default="call", show_default=True, help="call, trial, session or span.")
 @click.option("--by", multiple=True, metavar="COLUMN", help="One block per value, for example --by condition.")
 @where_option
@@ -37,19 +37,21 @@ def command(
 ) -> None:
     """Print an experiment's metrics, each with its n, its unit and its interval.
 
-    ID is an id, the beginning of one, or a name (then the newest with that name).
+    ID is an id, the beginning of one, or a name (then the newest with that name); ID:CONDITION is one condition of it.
     """
     import otel_research as otr
+    from otel_research.selection import Selection
 
-    opened = experiment_of(store, experiment)
+    side = side_of(store, experiment)
+    opened, heading = (side.experiment, experiment) if isinstance(side, Selection) else (side, "")
     given: dict[str, Any] = {"unit": unit, "where": where_mapping(where), "engine": engine}
     if by:
-        found = otr.metrics_by(opened, list(by) if len(by) > 1 else by[0], **given)
+        found = otr.metrics_by(side, list(by) if len(by) > 1 else by[0], **given)
         blocks = {_label(key): metrics.to_dict() for key, metrics in found.items()}
     else:
-        blocks = {"": otr.calculate_metrics(opened, **given).to_dict()}
+        blocks = {heading: otr.calculate_metrics(side, **given).to_dict()}
     if as_json:
-        print_json(blocks if by else blocks[""])
+        print_json(blocks if by else blocks[heading])
         return
     from otel_research.report.terminal import metrics_block, show
 

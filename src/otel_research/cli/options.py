@@ -102,18 +102,12 @@ def experiment_of(store: str | None, wanted: str) -> Experiment:
 def side_of(store: str | None, wanted: str) -> Experiment | Selection:
     """An experiment, or one condition of it: "ID" or "ID:condition"."""
     from otel_research.handle import Experiment
+    from otel_research.selection import one_condition
     from otel_research.store.wanted import side
 
     home = library(store)
     opened, condition = side(wanted, lambda text: Experiment(record_of(home, text), home))
-    if condition is None:
-        return opened
-    known = sorted(opened.spans().select("condition").drop_nulls().unique().collect()["condition"])
-    if condition not in known:
-        raise ConfigurationError(
-            f"{opened.name!r} has no condition {condition!r}. Its conditions: {', '.join(known) or 'none'}."
-        )
-    return opened.where({"condition": condition})
+    return opened if condition is None else one_condition(opened, condition)
 
 
 def print_result(result: Result, *, as_json: bool) -> None:

@@ -34,6 +34,13 @@ def predicate(where: Where, frame: pl.LazyFrame) -> pl.Expr:
     return pl.all_horizontal(tests) if tests else pl.lit(True)
 
 
+def told(where: Where) -> str:
+    """The filter as a label has it: "condition=long, item_id=1"."""
+    if isinstance(where, Mapping):
+        return ", ".join(f"{name}={value}" for name, value in where.items())
+    return str(where)
+
+
 def _test(name: str, value: object, kind: pl.DataType) -> pl.Expr:
     if isinstance(value, (list, tuple, set, frozenset)):
         return pl.col(name).is_in([_fitting(name, one, kind) for one in value])
