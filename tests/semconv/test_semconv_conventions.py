@@ -132,6 +132,16 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"agentops.span.kind": "llm", "gen_ai.system": "OpenAI", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12, "gen_ai.request.streaming": True, "gen_ai.streaming.time_to_first_token": 0.004},
         GPT | {"streaming": True, "ttft_ms": 4.0},
     ),
+    "traceai": (
+        "traceai_openai",
+        {"gen_ai.span.kind": "LLM", "gen_ai.provider.name": "openai", "gen_ai.request.parameters": '{"model": "gpt-4o"}', "gen_ai.request.model": "gpt-4o-2024-08-06", "gen_ai.usage.total_tokens": 52, "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.output.messages.0.message.role": "assistant"},
+        GPT,
+    ),
+    "traceai stream": (
+        "traceai_openai",
+        {"gen_ai.span.kind": "LLM", "gen_ai.provider.name": "openai", "gen_ai.request.parameters": '{"model": "gpt-4o", "stream": true, "stream_options": {"include_usage": true}}', "gen_ai.usage.total_tokens": 52, "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12},
+        GPT | {"streaming": True},
+    ),
     "sentry": (
         "sentry",
         {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.input_tokens.cached": 30, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.output_tokens.reasoning": 4, "gen_ai.usage.total_tokens": 52},
@@ -177,6 +187,7 @@ PARENTS: dict[str, tuple[dict[str, Any], str]] = {
     "mastra": ({"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}, "agent"),
     "autogen core": ({"gen_ai.operation.name": "create_agent", "gen_ai.system": "autogen"}, "agent"),
     "spring ai advisor": ({"gen_ai.operation.name": "framework", "gen_ai.system": "spring_ai"}, "chain"),
+    "traceai": ({"fi.span.kind": "AGENT", "gen_ai.agent.name": "solver"}, "agent"),
     "agentops": ({"agentops.span.kind": "agent", "agent.name": "solver"}, "agent"),
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ from otel_research.semconv import (
     pydantic_ai,
     pydantic_evals,
     strands,
+    traceai,
     traceloop,
     trulens,
     vercel,
@@ -47,6 +48,7 @@ DIALECTS: tuple[Dialect, ...] = (
     traceloop.DIALECT,
     laminar.DIALECT,
     langwatch.DIALECT,
+    traceai.DIALECT,
     loongsuite.DIALECT,
     haystack.DIALECT,
     logfire.DIALECT,
@@ -64,7 +66,9 @@ DIALECTS: tuple[Dialect, ...] = (
 )
 """Who decides the role and the `dialect` column: the first with evidence."""
 
-FOR_VALUES: tuple[Dialect, ...] = (genai.DIALECT, *(dialect for dialect in DIALECTS if dialect is not genai.DIALECT))
+_FIRST = (traceai.DIALECT, genai.DIALECT)
+"""traceAI writes the answering model where GenAI has the one asked for, and that one under a key of its own."""
+FOR_VALUES: tuple[Dialect, ...] = (*_FIRST, *(dialect for dialect in DIALECTS if dialect not in _FIRST))
 
 
 def keys_of(field: str) -> tuple[str, ...]:
