@@ -132,6 +132,11 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"agentops.span.kind": "llm", "gen_ai.system": "OpenAI", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12, "gen_ai.request.streaming": True, "gen_ai.streaming.time_to_first_token": 0.004},
         GPT | {"streaming": True, "ttft_ms": 4.0},
     ),
+    "langtrace": (
+        "langtrace_python_sdk.instrumentation.openai.instrumentation",
+        {"langtrace.service.name": "OpenAI", "langtrace.service.type": "llm", "langtrace.sdk.name": "langtrace-python-sdk", "gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.request.stream": True, "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.total_tokens": 52, "gen_ai.usage.cached_tokens": 30},
+        GPT | {"dialect": "langtrace", "cache_read_tokens": 30, "streaming": True, "flags": "estimated_tokens"},
+    ),
     "traceai": (
         "traceai_openai",
         {"gen_ai.span.kind": "LLM", "gen_ai.provider.name": "openai", "gen_ai.request.parameters": '{"model": "gpt-4o"}', "gen_ai.request.model": "gpt-4o-2024-08-06", "gen_ai.usage.total_tokens": 52, "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.output.messages.0.message.role": "assistant"},
@@ -187,6 +192,7 @@ PARENTS: dict[str, tuple[dict[str, Any], str]] = {
     "mastra": ({"gen_ai.operation.name": "invoke_agent", "gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}, "agent"),
     "autogen core": ({"gen_ai.operation.name": "create_agent", "gen_ai.system": "autogen"}, "agent"),
     "spring ai advisor": ({"gen_ai.operation.name": "framework", "gen_ai.system": "spring_ai"}, "chain"),
+    "langtrace": ({"langtrace.service.type": "framework", "langtrace.service.name": "CrewAI"}, "chain"),
     "traceai": ({"fi.span.kind": "AGENT", "gen_ai.agent.name": "solver"}, "agent"),
     "agentops": ({"agentops.span.kind": "agent", "agent.name": "solver"}, "agent"),
 }  # fmt: skip

@@ -41,7 +41,7 @@ MEANING = {
 }
 """Every flag and what it says; rows carry them in this order."""
 
-ESTIMATES = ("openlit.",)
+ESTIMATES = ("openlit.", "langtrace_python_sdk.")
 """Scopes that estimate tokens of streams."""
 BY_LITELLM = "opentelemetry.instrumentation.genai.dspy"
 """A scope whose streams through LiteLLM have LiteLLM's estimate; they do not say that they are streams."""

@@ -42,6 +42,8 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
     ("haystack", "", "components outside a pipeline give no span; usage only with content tracing on"),
     ("langfuse-sdk", "", "LangChain embeddings give no span (5.0)"),
     ("langsmith", "", "embeddings give no span; some failed runs have status OK (0.15)"),
+    ("langtrace_python_sdk", "", "tokens of streams are estimated where none were reported; no finish reasons (3.8)"),
+    ("traceai_openai", "", "cached and reasoning tokens, the answering model and finish reasons are not recorded (0.1.10)"),
     ("litellm", "", "the failed first attempt of a fallback gives no span of its own (1.106)"),
     ("mistralai_sdk_tracer", "", "streams and failed calls are not recognisable as model calls and carry no usage (1.x)"),
     ("mlflow", "", "LangChain embeddings, abandoned streams and some stream helpers give no span; Anthropic streams carry no usage (3.17)"),
