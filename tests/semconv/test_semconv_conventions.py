@@ -215,3 +215,58 @@ def test_counts_that_stand_only_in_events_are_unknown_and_flagged() -> None:
     attributes = {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o"}
     row = one(attributes, events=json.dumps(events))
     assert (row["input_tokens"], "usage_missing" in row["flags"]) == (None, True)
+
+
+MODEL = {"span_id": "OpenAILike.chat-1", "model_dict.class_name": "OpenAILike", "model_dict.model_name": "gpt-4o"}
+ANSWER = {
+    "span_id": "OpenAILike.chat-1",
+    "response.raw.id": "chatcmpl-1",
+    "response.raw.model": "gpt-4o-2024-08-06",
+    "response.raw.choices": '[{"finish_reason": "stop", "index": 0}]',
+    "response.raw.usage.prompt_tokens": 40,
+    "response.raw.usage.completion_tokens": 12,
+    "response.raw.usage.total_tokens": 52,
+    "response.raw.usage.prompt_tokens_details.cached_tokens": 30,
+}
+
+
+def of_llama_index(*events: tuple[str, dict[str, Any]], **columns: Any) -> dict[str, Any]:
+    """Its span, which has no attributes, below the method that was called, and beside another's."""
+    written = json.dumps([{"name": name, "time_ns": START, "attributes": given} for name, given in events])
+    its = {"scope": "llamaindex.opentelemetry.tracer", "kind": "internal", "events": written} | columns
+    other = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o-mini"}
+    rows = marked(
+        span(0, "{}", scope="llamaindex.opentelemetry.tracer"),
+        span(1, "{}", parent_span_id="s0", **its),
+        span(2, other),
+    )
+    assert [(row["role"], row["request_model"]) for row in (rows[0], rows[2])] == [
+        (None, None),
+        ("call", "gpt-4o-mini"),
+    ]
+    return rows[1]
+
+
+def test_llama_index_has_its_calls_in_events() -> None:
+    """Model, counts and ids; the method around it is no call."""
+    row = of_llama_index(("LLMChatStartEvent", MODEL), ("LLMChatEndEvent", ANSWER))
+    expected = GPT | {
+        "is_call": True, "operation": "chat", "response_model": "gpt-4o-2024-08-06", "response_id": "chatcmpl-1",
+        "finish_reason": "stop", "cache_read_tokens": 30, "dialect": "llama_index", "streaming": None,
+        "attributes": "{}",
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_a_stream_of_llama_index_ends_before_its_answer() -> None:
+    """The span has the beginning only: unknown, and flagged."""
+    row = of_llama_index(("LLMChatStartEvent", MODEL | {"span_id": "OpenAILike.stream_chat-1"}))
+    assert (row["streaming"], row["input_tokens"]) == (True, None)
+    assert "stream_without_usage" in row["flags"]
+
+
+@pytest.mark.parametrize("events", ["[", "null", '{"Event": 1}', '[1, "LLMChatEndEvent"]', None])
+def test_events_that_cannot_be_read_change_nothing(events: str | None) -> None:
+    """The row keeps its place, with nothing known."""
+    row = of_llama_index(events=events)
+    assert (row["role"], row["is_call"]) == (None, False)

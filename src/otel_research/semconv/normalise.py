@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import evaluations, events, failures, flags, keys, steps
+from otel_research.semconv import evaluations, events, failures, flags, keys, llama_index, steps
 from otel_research.semconv.dialect import Attributes
 from otel_research.semconv.kinds import Batch
 from otel_research.spans import schema
@@ -54,7 +54,7 @@ def _of_batch(batch: pl.Series) -> pl.Series:
 
 def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     """CANONICAL columns for rows that have the needed RAW ones."""
-    attributes, shared = keys.read(rows["attributes"])
+    attributes, shared = keys.read(llama_index.told(rows))
     told = events.read(rows["events"])
     named = attributes.columns if shared is None else attributes.columns + shared.columns.columns
     present = frozenset(name.removeprefix("@") for name in named)
