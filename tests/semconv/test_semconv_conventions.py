@@ -147,6 +147,11 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"gen_ai.span.kind": "LLM", "gen_ai.provider.name": "openai", "gen_ai.request.parameters": '{"model": "gpt-4o", "stream": true, "stream_options": {"include_usage": true}}', "gen_ai.usage.total_tokens": 52, "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12},
         GPT | {"streaming": True},
     ),
+    "ag2": (
+        "opentelemetry.instrumentation.ag2",
+        {"ag2.span.type": "llm", "gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.cache_read_input_tokens": 30, "gen_ai.usage.thinking_tokens": 4},
+        GPT | {"cache_read_tokens": 30, "reasoning_tokens": 4},
+    ),
     "sentry": (
         "sentry",
         {"gen_ai.operation.name": "chat", "gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.input_tokens.cached": 30, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.output_tokens.reasoning": 4, "gen_ai.usage.total_tokens": 52},

@@ -114,6 +114,7 @@ DIALECT = Dialect(
             "gen_ai.usage.reasoning_tokens",
             "gen_ai.usage.reasoning_output_tokens",
             "gen_ai.usage.output_tokens.reasoning",
+            "gen_ai.usage.thinking_tokens",
             "gen_ai.usage.completion_tokens_details.reasoning_tokens",
         ),
         "cache_write_1h_tokens": ("anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
