@@ -23,6 +23,7 @@ from otel_research.semconv import normalise
 from otel_research.semconv.calls import mark
 from otel_research.semconv.content import is_harmless, kept
 from otel_research.spans import schema
+from otel_research.testing import recording
 
 SECRET = "xSECRETx"
 NAMES = re.compile(r"(?i)^(?:.*model.*|.*finish_reasons?|stop_reason|type|role|id|.*session_id|.*user_id|.*provider.*|service_?tier|status)$")  # fmt: skip
@@ -224,3 +225,17 @@ def test_names_stay_and_texts_go() -> None:
     assert kept("metadata.usage_object", "{'cached_tokens': 3, 'note': 'x'}") == "{'cached_tokens': 3}"
     assert not is_harmless("gen_ai.input.messages")
     assert not is_harmless("output.value")
+
+
+@POLICIES
+def test_calls_that_stand_only_in_events_stay_calls(policy: str) -> None:
+    """LlamaIndex's own events: the model and the counts are kept, the messages are not."""
+    model = {"span_id": "OpenAI.chat-1", "model_dict.model_name": "gpt-4o", "messages": f'[{{"text": "{SECRET}"}}]'}
+    answer = {"response.raw.id": "chatcmpl-1", "response.raw.usage.prompt_tokens": 40, "response.raw.usage.completion_tokens": 12, "response.message.blocks": SECRET}  # fmt: skip
+    with recording(content=policy) as (_, host), otr.experiment("index") as exp:
+        with host.get_tracer("llamaindex.opentelemetry.tracer").start_as_current_span("OpenAI.chat") as span:
+            span.add_event("LLMChatStartEvent", model)
+            span.add_event("LLMChatEndEvent", answer)
+        row = exp.spans().filter(pl.col("scope").str.starts_with("llama")).collect().row(0, named=True)
+    assert (row["is_call"], row["request_model"], row["input_tokens"], row["output_tokens"]) == (True, "gpt-4o", 40, 12)
+    assert SECRET not in str(row)

@@ -43,11 +43,14 @@ _HARMLESS = re.compile(
     | (?:annotations|evaluations)\.\d+\.(?:annotation|evaluation)\.(?:name|score|label|annotator_kind)
     | llm\.(?:input_messages|output_messages)\.\d+\.message\.role | gen_ai\.(?:prompt|completion)\.\d+\.(?:role|finish_reason)
     | (?:measurement|hedging|ensemble)\.[\w.]+
+    | model_dict\.(?:class|model)_name | response\.raw\.(?:model|id|service_tier|stop_reason) | span_id
     )$"""
 )
 """Keys of the conventions, beside those that are read, whose texts are names, kinds and addresses."""
 
-_EVENT = re.compile(r"^(?:exception|(?:gen_ai|ai|llm|mlflow)\.[\w.-]+|First Token Stream Event)$")
+_EVENT = re.compile(
+    r"^(?:exception|(?:gen_ai|ai|llm|mlflow)\.[\w.-]+|First Token Stream Event|(?:LLMChat|LLMCompletion|Embedding)(?:Start|End)Event)$"
+)
 """Names of events that instrumentations give; a program's own may say anything."""
 _NAME = re.compile(r"^[^\s]{0,128}$|^[\w.<>'\[\]\"()/:@+-]{1,64}(?: [\w.<>'\[\]\"()/:@+-]{1,64}){0,3}$")
 """At most four words in ordinary letters, or one of any: names of models, tools, agents and classes."""
