@@ -332,6 +332,8 @@ VENDORS = {
     "agentops": ("agentops", "openai"),
     "strands": ("strands-agents", "openai"),
     "autogen": ("autogen-agentchat", "autogen-ext[openai]", "openinference-instrumentation-autogen-agentchat"),
+    "traceai": ("traceai-openai", "fi-instrumentation-otel", "openai"),
+    "llama_index": ("llama-index-observability-otel", "llama-index-llms-openai-like"),
 }
 """A session of tests/vendors -> what it needs; each in an environment of its own, because they exclude each other."""
 

@@ -247,6 +247,31 @@ def autogen(provider: TracerProvider, url: str, refusing: str) -> None:
             asyncio.run(ask(target))
 
 
+def traceai(provider: TracerProvider, url: str, refusing: str) -> None:
+    """Future AGI's instrumentation of the openai package."""
+    import openai
+    from traceai_openai import OpenAIInstrumentor
+
+    OpenAIInstrumentor().instrument(tracer_provider=provider)
+    _openai(openai, url, refusing)
+
+
+def llama_index(provider: TracerProvider, url: str, refusing: str) -> None:
+    """LlamaIndex's own spans, of the global provider: plain, streamed, refused."""
+    from llama_index.core.llms import ChatMessage
+    from llama_index.llms.openai_like import OpenAILike
+    from llama_index.observability.otel import LlamaIndexOpenTelemetry
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    LlamaIndexOpenTelemetry(span_exporter=InMemorySpanExporter()).start_registering()
+    asked = [ChatMessage(role=one["role"], content=one["content"]) for one in messages(1)]
+    for target in (url, url, refusing):
+        model = OpenAILike(model="gpt-4o", api_base=f"{target}/v1", api_key="unused", is_chat_model=True, max_retries=0)
+        with suppress(Exception):
+            model.chat(asked)
+            list(model.stream_chat(asked))
+
+
 SESSIONS: dict[str, Callable[[TracerProvider, str, str], None]] = {
     one.__name__: one
     for one in (
@@ -261,6 +286,8 @@ SESSIONS: dict[str, Callable[[TracerProvider, str, str], None]] = {
         agentops,
         strands,
         autogen,
+        traceai,
+        llama_index,
     )
 }
 
