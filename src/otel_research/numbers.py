@@ -100,7 +100,8 @@ def calculate_metrics(
 
     Raises:
         UnknownExperiment: no experiment has that id or name.
-        ConfigurationError: an unknown unit, column or engine, or a text that may mean several things.
+        ConfigurationError: an unknown unit, column or engine, a condition that no row has, or a text that may
+            mean several things.
     """
     from otel_research.analysis.metrics import calculate_metrics as calculate
 

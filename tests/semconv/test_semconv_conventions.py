@@ -263,6 +263,14 @@ def test_llama_index_has_its_calls_in_events() -> None:
     assert {name: row[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("choices", ['[{"finish_reason": "st', "", "{}", "[1]", 3, None])
+def test_a_cut_answer_of_llama_index_is_still_a_call(choices: Any) -> None:
+    """A limit on the length of attributes cuts the choices; the counts stand beside them."""
+    row = of_llama_index(("LLMChatStartEvent", MODEL), ("LLMChatEndEvent", ANSWER | {"response.raw.choices": choices}))
+    assert {name: row[name] for name in GPT} == GPT
+    assert (row["is_call"], row["finish_reason"]) == (True, None)
+
+
 def test_a_stream_of_llama_index_ends_before_its_answer() -> None:
     """The span has the beginning only: unknown, and flagged."""
     row = of_llama_index(("LLMChatStartEvent", MODEL | {"span_id": "OpenAILike.stream_chat-1"}))

@@ -20,5 +20,5 @@ DIALECT = Dialect(
     versions="langtrace-python-sdk 3.8.21",
     role=role,
     evidence=("langtrace.service.type",),
-    known=("langtrace.", "url.full", "url.path"),
+    known=("langtrace.",),
 )

@@ -51,9 +51,11 @@ def _of_event(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finished(given: dict[str, Any]) -> dict[str, Any]:
-    """Why the first choice ended: choices are JSON text."""
-    choices = given.get("response.raw.choices")
-    listed = msgspec.json.decode(choices) if isinstance(choices, str) else None
+    """Why the first choice ended. Choices are JSON text, which a limit on attributes may have cut: then it is unknown."""
+    try:
+        listed = msgspec.json.decode(given.get("response.raw.choices") or "null")
+    except (msgspec.DecodeError, TypeError):
+        return {}
     first = listed[0] if isinstance(listed, list) and listed else None
     return {f"{_PREFIX}finish_reason": first.get("finish_reason")} if isinstance(first, dict) else {}
 
