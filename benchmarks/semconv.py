@@ -3,8 +3,8 @@
     python benchmarks/semconv.py [rows ...]
 
 Each size runs in a fresh process, because peak memory is the process's. Per trace: a trial, an agent that repeats
-the sum, two calls of 18 GenAI attributes and a tool ("mixed"); or calls only ("calls"). The spans are in a Parquet
-file, as in a store. Three steps are timed: `normalise` into a second file (what sealing does), `mark` over that file
+the sum, two calls of 18 GenAI attributes and a tool ("mixed"); or one call only ("calls"); or a trial and one call that
+two packages wrote ("twins"). The spans are in a Parquet file, as in a store. Three steps are timed: `normalise` into a second file (what sealing does), `mark` over that file
 (what every analysis does), and both in one plan.
 """
 
@@ -44,16 +44,24 @@ AGENT = {
     "gen_ai.usage.output_tokens": "OUTPUT",
 }  # fmt: skip
 TOOL = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
+SHAPES = {"mixed": 5, "calls": 1, "twins": 3}
+"""Spans per trace."""
+PACKAGE, OTHER = "opentelemetry.instrumentation.genai.openai", "opentelemetry.instrumentation.openai_v2"
 TRIAL = {"experiment.row": "trial"}
 
 
 def spans(first: int, count: int, shape: str) -> pl.DataFrame:
     """`count` spans from number `first` on."""
     n = pl.col("n")
-    part, trace = (n % 5, n // 5) if shape == "mixed" else (pl.lit(2), n)
+    size = SHAPES[shape]
+    part, trace = n % size, n // size
     base = 10**15
     head = n - part
-    parent = pl.when(part == 1).then(head + base).when(part > 1).then(head + 1 + base)
+    if shape == "mixed":
+        parent = pl.when(part == 1).then(head + base).when(part > 1).then(head + 1 + base)
+    else:
+        parent = pl.when(part > 0).then(head + base)
+        part = part.replace_strict({"calls": {0: 2}, "twins": {0: 0, 1: 2, 2: 3}}[shape], return_dtype=pl.Int64)
     attributes = (
         pl.when(part == 0)
         .then(text(TRIAL))
@@ -63,18 +71,18 @@ def spans(first: int, count: int, shape: str) -> pl.DataFrame:
         .then(text(TOOL))
         .otherwise(text(CALL))
     )
-    scope = (
-        pl.when(part == 0).then(pl.lit("otel_research")).otherwise(pl.lit("opentelemetry.instrumentation.genai.openai"))
-    )
+    package = pl.when(part == 3).then(pl.lit(OTHER)).otherwise(pl.lit(PACKAGE)) if shape == "twins" else pl.lit(PACKAGE)
+    scope = pl.when(part == 0).then(pl.lit("otel_research")).otherwise(package)
+    late = part * (100 if shape == "twins" else 10_000)
     columns = {
         "experiment_id": pl.lit("e" * 32),
         "trace_id": pl.concat_str(pl.lit("0" * 16), (trace + base).cast(pl.String)),
         "span_id": (n + base).cast(pl.String),
-        "parent_span_id": (parent if shape == "mixed" else pl.lit(None)).cast(pl.String),
+        "parent_span_id": parent.cast(pl.String),
         "name": pl.when(part.is_in([2, 3])).then(pl.lit("chat gpt-4o-mini")).otherwise(pl.lit("step")),
         "kind": pl.lit("client"),
-        "start_ns": START + trace * 1_000_000 + part * 10_000,
-        "end_ns": START + trace * 1_000_000 + part * 10_000 + 5_000,
+        "start_ns": START + trace * 1_000_000 + late,
+        "end_ns": START + trace * 1_000_000 + late + 5_000,
         "status": pl.lit("unset"),
         "scope": scope,
         "scope_version": pl.lit("1.3b0"),
@@ -84,12 +92,13 @@ def spans(first: int, count: int, shape: str) -> pl.DataFrame:
     }
     types = schema.polars_schema(schema.RAW)
     every = [columns.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in types.items()]
-    return pl.DataFrame({"n": pl.int_range(first, first + count, eager=True)}).select(every)
+    call = trace if shape == "twins" else n
+    return pl.DataFrame({"n": pl.int_range(first, first + count, eager=True)}).with_columns(call=call).select(every)
 
 
 def text(attributes: dict[str, object]) -> pl.Expr:
-    """The attributes as JSON text, with the span's own number, input and output tokens filled in."""
-    own = {"NUMBER": pl.col("n"), '"INPUT"': pl.col("n") % 1000 + 40, '"OUTPUT"': pl.col("n") % 300 + 12}
+    """The attributes as JSON text, with the call's own number, input and output tokens filled in."""
+    own = {"NUMBER": pl.col("call"), '"INPUT"': pl.col("call") % 1000 + 40, '"OUTPUT"': pl.col("call") % 300 + 12}
     pieces = re.split("|".join(f"({word})" for word in own), json.dumps(attributes, separators=(",", ":")))
     return pl.concat_str(own[piece].cast(pl.String) if piece in own else pl.lit(piece) for piece in pieces if piece)
 
@@ -141,7 +150,7 @@ def main(sizes: list[int]) -> None:
     """Every shape, size and step."""
     print(f"{'shape':6} {'rows':>10}  {'step':14} {'seconds':>8} {'cpu s':>8} {'rows/s':>10} {'peak MB':>8}")
     with tempfile.TemporaryDirectory() as folder:
-        for shape in ("mixed", "calls"):
+        for shape in SHAPES:
             for rows in sizes:
                 raw, normalised = Path(folder) / "raw.parquet", Path(folder) / "normalised.parquet"
                 write(raw, rows, shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,14 +169,10 @@ def _column_problems(folder: Path, spans: pl.LazyFrame) -> Iterator[Problem]:
     table = kept.again(msgspec.json.decode((folder / "prices.json").read_bytes()))
     there = set(spans.collect_schema().names())
     columns = [name for name in names(ALL) if name in there and name not in names(RAW)]
-    with tempfile.TemporaryDirectory(prefix="otel-research-verify-") as scratch:
-        # Marking in one plan with normalising would hold all rows; over a file it holds a few columns of them.
-        canonical = Path(scratch) / "canonical.parquet"
-        normalise(spans.select(names(RAW))).sink_parquet(canonical)
-        again = price(calls.mark(pl.scan_parquet(canonical)), table).select(pl.col(columns).name.suffix(" again"))
-        both = pl.concat([spans.select(columns), again], how="horizontal")  # all of it keeps the order of rows
-        differs = [(~pl.col(name).eq_missing(pl.col(f"{name} again"))).sum().alias(name) for name in columns]
-        found = both.select(differs).collect(engine="streaming").row(0, named=True)
+    again = price(calls.mark(normalise(spans.select(names(RAW)))), table).select(pl.col(columns).name.suffix(" again"))
+    both = pl.concat([spans.select(columns), again], how="horizontal")  # all of it keeps the order of rows
+    differs = [(~pl.col(name).eq_missing(pl.col(f"{name} again"))).sum().alias(name) for name in columns]
+    found = both.select(differs).collect(engine="streaming").row(0, named=True)
     for name, different in found.items():
         if different:
             yield Problem("spans", f"{different} values of {name} are not what the spans and prices give")

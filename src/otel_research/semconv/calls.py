@@ -19,22 +19,17 @@ has its `attempts` and its `backoff_ms` (see `transport`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import polars as pl
 import polars.selectors as cs
+from polars.io.plugins import register_io_source
 
-from otel_research.semconv import filling, transport, verdicts
+from otel_research.semconv import filling, narrow, transport, verdicts
 from otel_research.semconv.normalise import COMPUTED
+from otel_research.semconv.scratch import Scratch
 from otel_research.spans import schema
 
-_DECIDED = {
-    "id": pl.UInt64(),
-    "start_ns": pl.Int64(),
-    "_because": pl.String(),
-    "_doubt": pl.String(),
-    "_attempts": pl.Int64(),
-    "backoff_ms": pl.Float64(),
-    filling.LEARNT: pl.String(),
-}
 _KEYS = ["id", "start_ns"]
 MARKS = ("is_call", "excluded_because", "backoff_ms")
 
@@ -42,48 +37,68 @@ MARKS = ("is_call", "excluded_because", "backoff_ms")
 def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
     """The frame with `is_call`, `excluded_because` and `backoff_ms`; needs RAW and CANONICAL columns, keeps the order of rows.
 
-    Two passes: a narrow one over identities, times and counts decides about the rows that repeat another; then
-    the wide frame streams past that decision. Over stored rows memory grows with the narrow columns only; where
-    `normalise` is part of the same plan, the rows are held until the decision is made.
+    Two passes, made when the result is asked for: a narrow one over identities, times and counts decides about the
+    rows that repeat another; then the wide frame streams past that decision. Stored columns are read again in each
+    pass; where `normalise` is part of the same plan, its rows are held in between. What is held is in memory while it
+    is little, else in scratch files, so that memory grows with the rows that repeat another, not with all.
     """
     names = frame.collect_schema().names()
     kept = frame.drop([name for name in MARKS if name in names])
     missing = [column.name for column in schema.STORED if column.name not in names]
     types = schema.polars_schema(schema.STORED)
     whole = kept.with_columns(pl.lit(None, dtype=types[name]).alias(name) for name in missing)
-    whole = whole.with_columns(verdicts.identity("span_id").alias("id"))
-    if _is_computed(whole):
-        # Canonical columns are made in this very plan: both passes share them, so that they are made once.
-        # What the narrow pass asks is made here, so that the texts it is made of need not be held.
-        told = whole.with_columns(_asked())
-        whole, decision = (
-            told.drop(_names(_asked())),
-            told.select(_names(_asked())).map_batches(_at_once, schema=_DECIDED),
-        )
-    else:
-        # Stored columns are read twice: shared, the plan would hold the wide frame until the narrow pass is done.
-        decision = pl.defer(lambda: _apart(whole), schema=_DECIDED)
-    judged = whole.join(
-        decision, on=_KEYS, how="left", nulls_equal=True, maintain_order="left", build_side="force_right"
-    )
-    judged = filling.filled(judged).with_columns(
-        _excluded(), filling.with_flag(pl.col("_doubt")), attempts=pl.max_horizontal("attempts", "_attempts")
-    )
-    order = [name for name in kept.collect_schema().names() if name not in missing]
-    return judged.with_columns(_is_call()).select(*order, *MARKS)
+    whole = whole.with_columns(narrow.identity("span_id").alias("id"))
+    order = [*(name for name in names if name not in MARKS), *MARKS]
+
+    def rows(
+        columns: list[str] | None, predicate: pl.Expr | None, limit: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        wanted = order if columns is None else columns
+        with Scratch() as scratch:
+            marked = _marked(whole, wanted, scratch).select(wanted)
+            marked = marked if predicate is None else marked.filter(predicate)
+            marked = marked if limit is None else marked.head(limit)
+            yield from marked.collect_batches(maintain_order=True, engine="streaming")
+
+    marked = _judged(whole, verdicts.NOTHING).select(order)
+    return register_io_source(rows, schema=marked.collect_schema, is_pure=True, explain_name="calls marked")
+
+
+def _marked(whole: pl.LazyFrame, wanted: list[str], scratch: Scratch) -> pl.LazyFrame:
+    if COMPUTED not in whole.explain(optimized=False):
+        return _judged(whole, _of_stored(whole, scratch))
+    # Canonical columns are made in this very plan: once, and what the narrow pass asks with them, so that the texts
+    # that it is made of need not be held.
+    asked = _asked()
+    held = scratch.hold(whole.with_columns(asked).select(*_needed(wanted, whole), *_names(asked)))
+    return _judged(held.drop(_names(asked)), _of_held(held))
+
+
+def _of_stored(whole: pl.LazyFrame, scratch: Scratch) -> pl.DataFrame:
+    # One after the other: collected together they would share, and hold, the columns that several read.
+    # None is numbered here: the plan would hold many wide rows, waiting for their turn.
+    links = scratch.hold(whole.select(narrow.links()))
+    calls = scratch.hold(whole.filter(narrow.counts()).select(narrow.facts()))
+    # Where a request went to is in its attributes, by far the widest column: of the others they are not read.
+    requests = scratch.hold(whole.filter(narrow.is_request()).select(transport.facts()))
+    return verdicts.decide(links, calls, requests)
+
+
+def _of_held(held: pl.LazyFrame) -> pl.DataFrame:
+    def part(letter: str) -> pl.Expr:
+        return cs.starts_with(f"_{letter}_").name.map(lambda name: name[3:])
+
+    calls = held.filter(pl.col("_l_part") == narrow.CALL).select(part("f"))
+    requests = held.filter("_l_is_request").select(part("h"))
+    return verdicts.decide(held.select(part("l")), calls, requests)
 
 
 def _asked() -> list[pl.Expr]:
-    """What the narrow pass asks of every row, HTTP requests, calls, and rows that tell others: by the letter before the name.
+    """What the narrow pass asks of every row, of calls, and of HTTP requests: by the letter before the name.
 
     A frame may have columns of its own beside these, so that no plain name is taken.
     """
-    several = {
-        "l": verdicts.links(),
-        "h": transport.facts(),
-        "f": verdicts.facts(),
-        "t": [pl.col(name) for name in filling.FACTS],
-    }
+    several = {"l": narrow.links(), "f": narrow.facts(), "h": transport.facts()}
     return [column.name.prefix(f"_{part}_") for part, columns in several.items() for column in columns]
 
 
@@ -91,49 +106,37 @@ def _names(columns: list[pl.Expr]) -> list[str]:
     return [column.meta.output_name() for column in columns]
 
 
-def _is_computed(whole: pl.LazyFrame) -> bool:
-    """Whether `normalise` is still part of the plan."""
-    return COMPUTED in whole.explain(optimized=False)
+def _needed(wanted: list[str], whole: pl.LazyFrame) -> list[str]:
+    """The frame's columns that marking reads or that are wanted."""
+    asked = [name for column in (_excluded(), _is_call()) for name in column.meta.root_names()]
+    read = {*_KEYS, *filling.FACTS, "flags", "duration_ms", *asked, *wanted}
+    return [name for name in whole.collect_schema().names() if name in read]
 
 
-def _at_once(rows: pl.DataFrame) -> pl.DataFrame:
-    def part(letter: str) -> pl.Expr:
-        return cs.starts_with(f"_{letter}_").name.map(lambda name: name[3:])
-
-    numbered = rows.lazy().with_row_index("at")
-    is_call = pl.col("_l_part") == verdicts.CALL
-    calls = numbered.filter(is_call).select("at", part("f"))
-    requests = numbered.filter(pl.col("_h_http_end").is_not_null()).select("at", part("h"))
-    found = verdicts.decide(rows.select(part("l")), calls.collect(), requests.collect())
-    facts = rows.lazy().filter(is_call).select(part("t"), id="_l_key", start_ns="_l_start_ns")
-    return _decided(found, _of_left_out(facts, found).collect())
-
-
-def _apart(whole: pl.LazyFrame) -> pl.DataFrame:
-    # One after the other: collected together they would share, and hold, the columns that both read.
-    links = whole.select(verdicts.links()).collect(engine="streaming")
-    numbered = whole.with_row_index("at")
-    calls = numbered.filter(verdicts.counts()).select("at", *verdicts.facts()).collect(engine="streaming")
-    # Where a request went to is in its attributes, by far the widest column: of the others they are not read.
-    requests = numbered.filter(transport.is_request()).select("at", *transport.facts()).collect(engine="streaming")
-    found = verdicts.decide(links, calls, requests)
-    facts = _of_left_out(whole.select(*_KEYS, *filling.FACTS), found)
-    return _decided(found, facts.collect(engine="streaming"))
-
-
-def _of_left_out(facts: pl.LazyFrame, found: pl.DataFrame) -> pl.LazyFrame:
-    left_out = found.filter(pl.col("keeper").is_not_null())
-    return facts.clear() if left_out.is_empty() else facts.join(left_out.lazy(), on=_KEYS, how="semi")
-
-
-def _decided(found: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    reasons = found.select(*_KEYS, _because="because", _doubt="doubt", _attempts="attempts", backoff_ms="backoff_ms")
-    return reasons.join(filling.learnt(facts, found), on=_KEYS, how="full", coalesce=True).select(list(_DECIDED))
+def _judged(whole: pl.LazyFrame, found: pl.DataFrame) -> pl.LazyFrame:
+    """The frame with the marks, where `found` has a line about each call that repeats another or is in doubt."""
+    lines = found.select(
+        *_KEYS, pl.col("because", "doubt").cast(pl.String).name.prefix("_"), "backoff_ms", _attempts="attempts"
+    )
+    told = filling.learnt(whole, found)
+    if found.is_empty():
+        judged = whole.with_columns(pl.lit(None, dtype=lines.schema[name]).alias(name) for name in lines.columns[2:])
+    else:
+        judged = whole.join(
+            lines.lazy(), on=_KEYS, how="left", nulls_equal=True, maintain_order="left", build_side="force_right"
+        )
+    attempts = pl.max_horizontal("attempts", "_attempts")
+    judged = filling.filled(judged, told).with_columns(
+        _excluded(), filling.with_flag(pl.col("_doubt")), attempts=attempts
+    )
+    return judged.with_columns(_is_call())
 
 
 def _excluded() -> pl.Expr:
     role = pl.col("role")
-    rolled_up = pl.any_horizontal(pl.col("rollup_input_tokens", "rollup_output_tokens").is_not_null())
+    rolled_up = pl.any_horizontal(
+        pl.col(name).is_not_null() for name in ("rollup_input_tokens", "rollup_output_tokens")
+    )
     raw_request = (role == "http") & pl.col("dialect").is_not_null()
     because = (
         pl.when(pl.col("_because").is_not_null())
@@ -147,4 +150,4 @@ def _excluded() -> pl.Expr:
 
 
 def _is_call() -> pl.Expr:
-    return (verdicts.counts() & pl.col("excluded_because").is_null()).alias("is_call")
+    return (narrow.counts() & pl.col("excluded_because").is_null()).alias("is_call")

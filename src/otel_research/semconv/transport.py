@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv.dialect import HTTP
+from otel_research.semconv import narrow
 from otel_research.semconv.times import milliseconds
 
 _ADDRESS = r'"(?:url\.full|http\.url|server\.address|net\.peer\.name|http\.host)":\s*"([^"?#]*)'
@@ -17,32 +17,22 @@ FACTS = ("attempts", "backoff_ms")
 NONE = pl.DataFrame(schema={"at": pl.UInt32, "attempts": pl.Int64, "backoff_ms": pl.Float64})
 
 
-def is_request() -> pl.Expr:
-    """Rows of an HTTP client that know nothing of models."""
-    return ((pl.col("role") == HTTP) & pl.col("dialect").is_null()).fill_null(False)
-
-
 def facts() -> list[pl.Expr]:
-    """Of such rows: until when, and where to (hashed); null on all others."""
-    address = pl.when(is_request()).then(pl.col("attributes")).str.extract(_ADDRESS).hash(6)
-    return [
-        pl.when(is_request()).then(pl.col("end_ns")).alias("http_end"),
-        pl.when(is_request()).then(address).alias("http_address"),
-    ]
+    """Of an HTTP request: since and until when, and where to (hashed), which takes long and is null on all other rows."""
+    address = pl.when(narrow.is_request()).then(pl.col("attributes")).str.extract(_ADDRESS).hash(6)
+    return [narrow.bucket(), pl.col("start_ns"), pl.col("end_ns").alias("http_end"), address.alias("http_address")]
 
 
-def retries(requests: pl.DataFrame, starts: pl.Series, found: pl.DataFrame) -> pl.DataFrame:
+def retries(requests: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     """Per call that was sent more than once: its position `at`, its attempts and its time in back-off.
 
-    `requests` are the `facts` of the rows `is_request` is true of, with their position `at`. Of every row, `starts` is
-    `start_ns`, and `found` the nearest call above it and what lies between the two.
+    `requests` are the `facts` of requests with their position `at`; `found` is, of every row, the nearest call above it
+    and what lies between the two.
     """
     if requests.is_empty():
         return NONE
-    at = requests["at"]
-    below = requests.select(
-        "http_end", "http_address", start_ns=starts.gather(at), at=found["above"].gather(at), crossed=found["crossed"].gather(at)
-    )  # fmt: skip
+    above = found.select(pl.col("above", "crossed").gather(requests["at"]))
+    below = requests.drop("bucket").with_columns(at=above["above"], crossed=above["crossed"])
     ended_below = pl.col("http_end").is_not_null() & pl.col("at").is_not_null() & (pl.col("crossed") == 0)
     return _per_call(_to_the_model(below.filter(ended_below).drop("crossed")))
 

@@ -8,7 +8,8 @@ first, so that concurrent calls never merge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import polars as pl
 
@@ -18,6 +19,8 @@ SLACK_NS = 1_000_000
 """How far the inner interval may stick out: two reads of one clock."""
 LOG_SLACK_NS = 250_000_000
 """How long after its request a stream may begin to be read."""
+AT_ONCE = 2_000_000
+"""About so many calls are read together."""
 NEIGHBOURS = 8
 """How many later rows in time are looked at for a partner."""
 _ASKED = 2**64 - 1
@@ -37,37 +40,67 @@ _FACTS = (
     "response",
     "failed",
 )
+_FOUND = {
+    "left": pl.UInt32(),
+    "right": pl.UInt32(),
+    "scope": pl.UInt64(),
+    "scope_r": pl.UInt64(),
+    "gap": pl.Int64(),
+    "strength": pl.UInt8(),
+}
 _NONE = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
 
 
-def pairs(calls: pl.DataFrame) -> pl.DataFrame:
-    """Pairs (left, right) of rows that are one request; `calls` are the rows that no wrapper rule excluded."""
-    if calls["scope"].n_unique() < 2:
-        return _NONE
+def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
+    """Pairs (left, right) of rows that are one request; `calls` are the rows that no wrapper rule excluded.
+
+    They are read several times, part by part, so that memory grows with the pairs and not with the calls.
+    """
     rules = (
-        (["owner", "family", "response"], _overlap()),
-        (["owner", "family", "input", "output"], _contained() & _alike() & _counted() & _one_answer()),
-        (["owner", "family"], _contained() & _alike() & _close() & _agree() & _one_answer() & _scoped()),
+        (_alike_parts, ["owner", "family", "response"], _overlap()),
+        (_alike_parts, ["owner", "family", "input", "output"], _contained() & _alike() & _counted() & _one_answer()),
+        (_near_parts, ["owner", "family"], _contained() & _alike() & _close() & _agree() & _one_answer() & _scoped()),
     )
-    found = [
-        _neighbours(calls, keys, holds).with_columns(strength=pl.lit(strength))
-        for strength, (keys, holds) in enumerate(rules)
-    ]
-    return _one_to_one(pl.concat(found))
+    found = pl.DataFrame(schema=_FOUND)
+    for strength, (parts, keys, holds) in enumerate(rules):
+        for part, mine in parts(calls, keys):
+            more = _neighbours(part, keys, holds & mine).with_columns(strength=pl.lit(strength, dtype=pl.UInt8))
+            # Found by a stronger rule already: the pair is the same, and so is its gap.
+            found = pl.concat([found, more.join(found, on=["left", "right"], how="anti")])
+    return _one_to_one(found)
 
 
-def logs(calls: pl.DataFrame) -> pl.DataFrame:
+Parts = Iterator[tuple[pl.DataFrame, pl.Expr]]
+"""Calls that are read together, and which of the pairs in them are this part's."""
+
+
+def _alike_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
+    """Calls that are equal in the keys are in one part."""
+    rows = calls.filter(*(pl.col(key).is_not_null() for key in keys if key == "response"))
+    count = _how_many(rows)
+    for number in range(count):
+        mine = pl.struct(keys).hash(10) % count == number if count > 1 else pl.lit(True)
+        yield rows.filter(mine).collect(engine="streaming"), pl.lit(True)
+
+
+def _near_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
+    """Calls that begin one after the other are in one part, which overlaps the next one by what can be a pair."""
+    count = _how_many(calls)
+    starts = calls.select("start").collect(engine="streaming")["start"].sort() if count > 1 else None
+    bounds = [starts[len(starts) * number // count] for number in range(1, count)] if starts is not None else []
+    for since, until in pairwise([None, *bounds, None]):
+        begins = pl.lit(True) if since is None else pl.col("start") >= since
+        ends = pl.lit(True) if until is None else pl.col("start") < until + CLOSE_NS
+        mine = pl.lit(True) if until is None else pl.col("start") < until
+        yield calls.filter(begins & ends).collect(engine="streaming"), mine
+
+
+def logs(calls: pl.LazyFrame) -> pl.DataFrame:
     """Pairs (left: the log row, right: its request's row) of streams that one scope writes in two rows."""
-    written = calls.filter("is_log").with_columns(at=pl.col("start"))
-    if written.is_empty():
-        return _NONE
-    silent = ~pl.col("is_log") & pl.col("input").is_null() & pl.col("output").is_null()
-    asked = (
-        calls.filter(silent & pl.col("end").is_not_null())
-        .with_columns(at=pl.col("end"))
-        .select("row", "owner", "package", "model", "at")
-    )
     by = ["owner", "package", "model"]
+    written = calls.filter("is_log").select("row", "key", *by, at="start").collect(engine="streaming")
+    silent = ~pl.col("is_log") & pl.col("input").is_null() & pl.col("output").is_null()
+    asked = calls.filter(silent & pl.col("end").is_not_null()).select("row", *by, at="end").collect(engine="streaming")
     near = [
         written.sort("at", "key").join_asof(
             asked.sort("at", "row"), on="at", by=by, strategy=way, tolerance=LOG_SLACK_NS, suffix="_r", coalesce=False,
@@ -84,16 +117,26 @@ def logs(calls: pl.DataFrame) -> pl.DataFrame:
 
 def _neighbours(calls: pl.DataFrame, keys: Sequence[str], holds: pl.Expr) -> pl.DataFrame:
     """Pairs of rows near in time, equal in `keys`, of different scopes, for which the condition holds."""
-    several = pl.col("scope").n_unique().over(keys) > 1
-    rows = calls.filter(*(pl.col(key).is_not_null() for key in keys if key == "response")).filter(several)
-    rows = rows.sort(*keys, "start", "key").select(*dict.fromkeys((*keys, *_FACTS)))
-    found = []
-    for distance in range(1, max(1, min(NEIGHBOURS, len(rows) - 1)) + 1):
-        later = rows.slice(distance).rename({name: f"{name}_r" for name in rows.columns})
-        beside = pl.concat([rows.head(len(later)), later], how="horizontal")
-        equal = pl.all_horizontal(pl.col(key).eq_missing(pl.col(f"{key}_r")) for key in keys)
-        found.append(beside.filter(equal & (pl.col("scope") != pl.col("scope_r")) & _one_trial() & holds).select(_PAIR))
+    rows = calls.sort(*keys, "start", "key").select(*_FACTS, group=pl.struct(keys).rle_id())
+    found = [pl.DataFrame(schema=_FOUND).drop("strength")]
+    for distance in range(1, NEIGHBOURS + 1):
+        left = rows.select(_beside("group", distance).arg_true()).to_series()
+        if left.is_empty():  # None so near is equal in the keys: none further off is.
+            break
+        # Two columns tell of most that they are no pair; only of the others the rest is looked at.
+        left = rows.select((_beside("group", distance) & ~_beside("scope", distance)).arg_true()).to_series()
+        beside = pl.concat([rows[left], rows[left + distance].select(pl.all().name.suffix("_r"))], how="horizontal")
+        found.append(beside.filter(_overlap()).filter(_one_trial() & holds).select(_PAIR))
     return pl.concat(found)
+
+
+def _beside(name: str, distance: int) -> pl.Expr:
+    """Whether the row so much further down has the same value."""
+    return (pl.col(name) == pl.col(name).shift(-distance)).fill_null(False)
+
+
+def _how_many(calls: pl.LazyFrame) -> int:
+    return max(1, -(-int(calls.select(pl.len()).collect().item()) // AT_ONCE))
 
 
 def _gap() -> pl.Expr:
@@ -171,33 +214,36 @@ def _one_to_one(found: pl.DataFrame) -> pl.DataFrame:
     """The best pairs, each row at most once per pair of scopes: both must be the other's best, in a few rounds."""
     # From here on a pair has no direction in time: the smaller scope stands left.
     turned = pl.col("scope") > pl.col("scope_r")
-    open_ = found.select(
+    every = found.sort(
+        "strength", "gap", pl.min_horizontal("left", "right"), pl.max_horizontal("left", "right")
+    ).select(
         left=pl.when(turned).then("right").otherwise("left"),
         right=pl.when(turned).then("left").otherwise("right"),
         scopes=pl.min_horizontal("scope", "scope_r").hash(1) ^ pl.max_horizontal("scope", "scope_r").hash(2),
-        order=pl.struct(
-            "strength", "gap", low=pl.min_horizontal("left", "right"), high=pl.max_horizontal("left", "right")
-        ).rank("min"),
-    ).unique(["left", "right"], keep="any")
-    accepted = [_NONE]
+    )
+    open_ = every.unique(["left", "right"], keep="first", maintain_order=True).with_row_index("order")
+    only = ~pl.col("left").is_duplicated() & ~pl.col("right").is_duplicated()  # As usual.
+    accepted, open_ = [open_.filter(only).select("left", "right")], open_.filter(~only)
     for _ in range(_ROUNDS):
         best = pl.col("order") == pl.col("order").min()
         chosen = open_.filter(best.over("scopes", "left") & best.over("scopes", "right"))
         if chosen.is_empty():
             break
-        accepted.append(chosen.select(pl.col("left", "right").cast(pl.UInt32)))
+        accepted.append(chosen.select("left", "right"))
         for side in ("left", "right"):
             open_ = open_.join(chosen.select("scopes", side), on=["scopes", side], how="anti")
     return pl.concat(accepted)
 
 
-def clusters(count: int, linked: pl.DataFrame) -> pl.Series:
-    """A label per row: rows that are linked, also through others, share the smallest position among them."""
-    label = pl.int_range(count, dtype=pl.UInt32, eager=True)
-    both = pl.concat([linked, linked.select(left="right", right="left")])
+def clusters(linked: pl.DataFrame) -> pl.DataFrame:
+    """`row` and `label` of every row that is linked; rows that are linked, also through others, share their label."""
+    rows = pl.concat([linked["left"], linked["right"]]).unique().sort()
+    left, right = (rows.search_sorted(linked[side]) for side in ("left", "right"))
+    both = pl.DataFrame({"at": pl.concat([left, right]), "to": pl.concat([right, left])})
+    label = pl.int_range(len(rows), dtype=pl.UInt32, eager=True)
     while True:
-        near = both.select("left", other=label.gather(both["right"])).group_by("left").agg(pl.col("other").min())
-        lower = near.filter(pl.col("other") < label.gather(near["left"]))
+        near = both.select("at", label=label.gather(both["to"])).group_by("at").agg(pl.col("label").min())
+        lower = near.filter(pl.col("label") < label.gather(near["at"]))
         if lower.is_empty():
-            return label
-        label = label.scatter(lower["left"], lower["other"])
+            return pl.DataFrame({"row": rows, "label": label})
+        label = label.scatter(lower["at"], lower["label"])
