@@ -19,7 +19,7 @@ SLACK_NS = 1_000_000
 """How far the inner interval may stick out: two reads of one clock."""
 LOG_SLACK_NS = 250_000_000
 """How long after its request a stream may begin to be read."""
-AT_ONCE = 2_000_000
+AT_ONCE = 1_000_000
 """About so many calls are read together."""
 NEIGHBOURS = 8
 """How many later rows in time are looked at for a partner."""
