@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import captures
 import polars as pl
 import pytest
+from polars.io.plugins import register_io_source
 
 from otel_research.semconv import calls, narrow, normalise, scratch, trees, twins
 from otel_research.semconv.scratch import Scratch
@@ -81,6 +83,21 @@ def test_a_part_is_what_is_read(stored: Path, monkeypatch: pytest.MonkeyPatch) -
     for part in sizes.values():
         assert len(part) > 5
         assert max(part) < sum(part) / 4
+
+
+def test_a_source_may_tell_its_rows_in_another_order_each_time(stored: Path, whole: pl.DataFrame) -> None:
+    """A table without an order: the first read and the second need not agree."""
+    rows, reads = pl.read_parquet(stored), []
+
+    def shuffled(columns: list[str] | None, predicate: pl.Expr | None, *_: object) -> Iterator[pl.DataFrame]:
+        reads.append(columns)
+        told = rows.sample(fraction=1, shuffle=True, seed=len(reads)).select(columns or rows.columns)
+        yield told if predicate is None else told.filter(predicate)
+
+    marked = calls.mark(register_io_source(shuffled, schema=rows.schema)).collect()
+    by = ["trace_id", "span_id", "start_ns", "name", "attributes"]
+    assert len(reads) > 2
+    assert marked.sort(by).equals(whole.sort(by))
 
 
 @pytest.mark.usefixtures("few")

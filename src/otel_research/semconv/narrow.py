@@ -34,6 +34,11 @@ def bucket() -> pl.Expr:
     return (_trace() % BUCKETS).cast(pl.UInt8).alias("bucket")
 
 
+def place() -> list[pl.Expr]:
+    """Which row it is that something is told of."""
+    return [bucket(), pl.col("id").alias("key"), pl.col("start_ns")]
+
+
 def counts() -> pl.Expr:
     """A call, or a measurement that names a model and took time."""
     measured = (
@@ -52,9 +57,7 @@ def links() -> list[pl.Expr]:
     part = _number("role", _PARTS)
     apart = (pl.col("role") == "evaluator").fill_null(False) | pl.col("aside").is_not_null() | _evaluates()
     return [
-        bucket(),
-        pl.col("id").alias("key"),
-        pl.col("start_ns"),
+        *place(),
         pl.when(pl.col("parent_span_id").is_not_null()).then(identity("parent_span_id")).alias("parent_key"),
         pl.when(counts()).then(pl.lit(CALL, dtype=_NUMBER)).otherwise(part).alias("part"),
         apart.alias("is_aside"),
@@ -67,9 +70,7 @@ def facts() -> list[pl.Expr]:
     is_log = pl.col("flags").str.contains("stream_log", literal=True).fill_null(False)
     length = (pl.col("duration_ms").fill_null(0) * 1e6).cast(pl.Int64)
     return [
-        bucket(),
-        pl.col("id").alias("key"),
-        pl.col("start_ns"),
+        *place(),
         (pl.col("start_ns") - pl.when(is_log).then(length).otherwise(0)).alias("start"),
         pl.col("end_ns").fill_null(_FOREVER).alias("end"),
         is_log.alias("is_log"),

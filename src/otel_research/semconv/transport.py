@@ -20,7 +20,7 @@ NONE = pl.DataFrame(schema={"at": pl.UInt32, "attempts": pl.Int64, "backoff_ms":
 def facts() -> list[pl.Expr]:
     """Of an HTTP request: since and until when, and where to (hashed), which takes long and is null on all other rows."""
     address = pl.when(narrow.is_request()).then(pl.col("attributes")).str.extract(_ADDRESS).hash(6)
-    return [narrow.bucket(), pl.col("start_ns"), pl.col("end_ns").alias("http_end"), address.alias("http_address")]
+    return [*narrow.place(), pl.col("end_ns").alias("http_end"), address.alias("http_address")]
 
 
 def retries(requests: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -32,7 +32,9 @@ def retries(requests: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     if requests.is_empty():
         return NONE
     above = found.select(pl.col("above", "crossed").gather(requests["at"]))
-    below = requests.drop("bucket").with_columns(at=above["above"], crossed=above["crossed"])
+    below = requests.select("start_ns", "http_end", "http_address").with_columns(
+        at=above["above"], crossed=above["crossed"]
+    )
     ended_below = pl.col("http_end").is_not_null() & pl.col("at").is_not_null() & (pl.col("crossed") == 0)
     return _per_call(_to_the_model(below.filter(ended_below).drop("crossed")))
 

@@ -32,7 +32,7 @@ class Trees(NamedTuple):
 
 
 def read(links: pl.LazyFrame, calls: pl.LazyFrame, requests: pl.LazyFrame) -> Trees:
-    """`links` of every row, and in the same order `facts` of the calls, numbered `row`, and of the requests."""
+    """`links` of every row; `facts` of those that are calls, numbered `row`, and of those that are requests."""
     read = [_of_part(*part) for part in _parts(links, calls, requests)]
     return Trees(*(pl.concat(frames) for frames in zip(*read, strict=True)))
 
@@ -46,8 +46,8 @@ def _parts(*frames: pl.LazyFrame) -> Iterator[tuple[pl.DataFrame, ...]]:
 
 
 def _of_part(rows: pl.DataFrame, calls: pl.DataFrame, requests: pl.DataFrame) -> Trees:
-    calls = calls.with_columns(at=(rows["part"] == narrow.CALL).arg_true())
-    requests = requests.with_columns(at=rows["is_request"].arg_true())
+    calls = _placed(calls, rows, (rows["part"] == narrow.CALL).arg_true())
+    requests = _placed(requests, rows, rows["is_request"].arg_true())
     parent = _parents(rows)
     found = None if parent is None else nesting.nearest(parent, rows["part"] == narrow.CALL, rows["part"])
     calls = calls.with_columns(_above(rows, calls, parent, found))
@@ -57,6 +57,15 @@ def _of_part(rows: pl.DataFrame, calls: pl.DataFrame, requests: pl.DataFrame) ->
         doubtful=calls.join(_tools(rows, parent), on="at", how="inner").filter(_ran_inside()).select("row").unique(),
         resent=_resent(calls, transport.NONE if found is None else transport.retries(requests, found)),
     )
+
+
+def _placed(facts: pl.DataFrame, rows: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
+    """The facts with the position `at` of their row. A database may tell rows in another order whenever it is asked."""
+    keys = rows.select("key", "start_ns")[at]
+    if not keys.equals(facts.select("key", "start_ns")):
+        at = at.gather(keys.select(pl.arg_sort_by("key", "start_ns")).to_series())
+        facts = facts.sort("key", "start_ns")
+    return facts.with_columns(at=at)
 
 
 def _parents(rows: pl.DataFrame) -> pl.Series | None:
