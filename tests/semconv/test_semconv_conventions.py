@@ -177,6 +177,36 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"gen_ai.operation.name": "generate_content", "gen_ai.system": "gcp.vertex.agent", "gen_ai.request.model": "gemini-2.5-pro", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gcp.vertex.agent.session_id": "s"},
         {"request_model": "gemini-2.5-pro", "provider": "gcp.gemini", "operation": "chat", "input_tokens": 40, "output_tokens": 12},
     ),
+    "pipecat": (
+        "pipecat",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.output.type": "text", "stream": True, "metrics.ttfb": 0.004, "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.cache_read.input_tokens": 30},
+        GPT | {"ttft_ms": 4.0, "streaming": True, "cache_read_tokens": 30},
+    ),
+    "livekit": (
+        "livekit-agents",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.input_cached_tokens": 30, "lk.llm_metrics": '{"type": "llm_metrics", "ttft": 0.004, "prompt_tokens": 40, "completion_tokens": 12}'},
+        GPT | {"dialect": "livekit", "ttft_ms": 4.0, "cache_read_tokens": 30},
+    ),
+    "livekit, counts in its metrics only": (
+        "livekit-agents",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "lk.llm_metrics": '{"prompt_tokens": 40, "completion_tokens": 12, "prompt_cached_tokens": 30, "total_tokens": 52}'},
+        GPT | {"cache_read_tokens": 30},
+    ),
+    "honeyhive, written by hand": (
+        "honeyhive.1",
+        {"honeyhive_event_type": "model", "honeyhive_config.model": "gpt-4o", "honeyhive_config.provider": "openai", "honeyhive_metadata.prompt_tokens": 40, "honeyhive_metadata.completion_tokens": 12, "honeyhive_metadata.total_tokens": 52, "honeyhive_metrics.cost": 0.5},
+        GPT | {"dialect": "honeyhive", "provider": "openai", "reported_cost_usd": 0.5},
+    ),
+    "vllm": (
+        "vllm.llm_engine",
+        {"gen_ai.response.model": "meta-llama/Llama-3-8B", "gen_ai.request.id": "cmpl-1", "gen_ai.request.temperature": 0.7, "gen_ai.request.n": 1, "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12, "gen_ai.latency.time_in_queue": 0.001, "gen_ai.latency.time_to_first_token": 0.004},
+        {"response_model": "meta-llama/Llama-3-8B", "input_tokens": 40, "output_tokens": 12, "ttft_ms": 4.0, "streaming": None},
+    ),
+    "bifrost": (
+        "bifrost",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.total_tokens": 52, "gen_ai.usage.cost": 0.5},
+        GPT | {"reported_cost_usd": 0.5},
+    ),
 }  # fmt: skip
 
 
@@ -283,3 +313,61 @@ def test_events_that_cannot_be_read_change_nothing(events: str | None) -> None:
     """The row keeps its place, with nothing known."""
     row = of_llama_index(events=events)
     assert (row["role"], row["is_call"]) == (None, False)
+
+
+CLAUDE_CODE = {"scope": "com.anthropic.claude_code.tracing", "kind": "internal"}
+REQUEST = {"span.type": "llm_request", "model": "claude-opus-5", "gen_ai.system": "anthropic", "gen_ai.request.model": "claude-opus-5"}  # fmt: skip
+
+
+def test_claude_code_writes_plain_words() -> None:
+    """The input beside the cache, the first token in milliseconds, the tool's name; a turn is no call."""
+    told = {"input_tokens": 2, "output_tokens": 1200, "cache_read_tokens": 84_562, "cache_creation_tokens": 7_096, "ttft_ms": 5, "success": True, "stop_reason": "tool_use", "attempt": 1}  # fmt: skip
+    turn, call, tool = marked(
+        span(0, {"span.type": "interaction", "session.id": "s"}, name="claude_code.interaction", **CLAUDE_CODE),
+        span(1, REQUEST | told, name="claude_code.llm_request", parent_span_id="s0", **CLAUDE_CODE),
+        span(2, {"tool_name": "Bash"}, name="claude_code.tool", parent_span_id="s0", **CLAUDE_CODE),
+    )
+    assert (turn["role"], tool["role"], tool["tool_name"]) == ("agent", "tool", "Bash")
+    assert call["is_call"]
+    assert call["flags"] is None
+    assert (call["input_tokens"], call["output_tokens"]) == (2 + 84_562 + 7_096, 1200)
+    assert (call["cache_read_tokens"], call["cache_write_tokens"]) == (84_562, 7_096)
+    assert (call["ttft_ms"], call["finish_reason"], call["attempts"]) == (5.0, "tool_call", 1)
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [({"status_code": 429}, "rate_limit"), ({"status_code": 529}, "api_error"), ({"error": "Request timed out"}, "timeout")],
+)  # fmt: skip
+def test_a_request_of_claude_code_failed_where_it_says_so(told: dict[str, Any], kind: str) -> None:
+    """Its status need not say it."""
+    row = one(REQUEST | {"success": False, "attempt": 11} | told, name="claude_code.llm_request", **CLAUDE_CODE)
+    assert (row["error_kind"], row["attempts"], row["is_call"]) == (kind, 11, True)
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", "3", None])
+def test_attributes_of_claude_code_that_cannot_be_read_change_nothing(broken: str | None) -> None:
+    """No exception, no invented number."""
+    row = one(broken, name="claude_code.llm_request", **CLAUDE_CODE)
+    assert (row["input_tokens"], row["error_type"]) == (None, None)
+
+
+def test_plain_words_of_others_mean_nothing() -> None:
+    """`input_tokens` of another scope is the program's own."""
+    row = one(REQUEST | {"input_tokens": 5, "success": False}, scope="mine", name="claude_code.llm_request")
+    assert (row["input_tokens"], row["error_type"]) == (None, None)
+
+
+def test_nodes_of_livekit_name_a_model_and_are_no_calls() -> None:
+    """The request below a node is the call; speech has none."""
+    named = {"gen_ai.request.model": "gpt-4o", "gen_ai.provider.name": "openai"}
+    lk = {"scope": "livekit-agents", "kind": "internal"}
+    rows = marked(
+        span(0, {"lk.generation_id": "g"}, name="agent_turn", **lk),
+        span(1, named | {"lk.response.ttft": 0.4}, name="llm_node", parent_span_id="s0", **lk),
+        span(2, {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12} | named, name="llm_request", parent_span_id="s1", **lk),
+        span(3, named | {"lk.response.ttfb": 0.2}, name="tts_node", parent_span_id="s0", **lk),
+        span(4, {"lk.function_tool.name": "weather"}, name="function_tool", parent_span_id="s0", **lk),
+    )  # fmt: skip
+    assert [row["is_call"] for row in rows] == [False, False, True, False, False]
+    assert rows[4]["tool_name"] == "weather"

@@ -5,7 +5,7 @@ Structure decides (what is above what, times, response ids, usage), never the na
 
     wrapper         another call below it stands for the request
     twin            another instrumentation's row stands for the same request
-    inner           the row above it has the usage of several such rows
+    inner           the row above it has the usage of several such rows, or it is a model server's view of that row
     stream_request  the request's row of a stream; the row that was logged at its end has the usage
     stream_log      the row logged at the end of a stream; another row stands for the call
     transport       the raw request below a call

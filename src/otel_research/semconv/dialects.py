@@ -9,9 +9,11 @@ from __future__ import annotations
 from otel_research.semconv import (
     agentops,
     braintrust,
+    claude_code,
     confident,
     genai,
     haystack,
+    honeyhive,
     judgment,
     laminar,
     langfuse,
@@ -19,6 +21,7 @@ from otel_research.semconv import (
     langtrace,
     langwatch,
     litellm,
+    livekit,
     llama_index,
     logfire,
     loongsuite,
@@ -27,6 +30,7 @@ from otel_research.semconv import (
     openinference,
     openlit,
     own,
+    pipecat,
     pydantic_ai,
     pydantic_evals,
     strands,
@@ -66,7 +70,11 @@ DIALECTS: tuple[Dialect, ...] = (
     pydantic_evals.DIALECT,
     pydantic_ai.DIALECT,
     mistral.DIALECT,
+    claude_code.DIALECT,
+    livekit.DIALECT,
+    pipecat.DIALECT,
     genai.DIALECT,
+    honeyhive.DIALECT,
 )
 """Who decides the role and the `dialect` column: the first with evidence."""
 
@@ -103,7 +111,7 @@ def attribute_keys() -> frozenset[str]:
 NUMBERS = (
     "input_tokens", "fresh_input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens",
     "cache_write_1h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
-    "image_output_tokens", "reported_cost_usd", "ttft_s", "ttft_ms", "ttft_ns", "temperature",
+    "image_output_tokens", "reported_cost_usd", "ttft_s", "served_ttft_s", "ttft_ms", "ttft_ns", "temperature",
     "request_seed", "http_status", "resends", "score_value", "rollup_input_tokens", "rollup_output_tokens",
     "measured_ms", "measured_us", "logged_s",
 )  # fmt: skip

@@ -62,12 +62,13 @@ ROLES = {
 
 
 def role(attributes: Attributes) -> pl.Expr:
-    """By gen_ai.operation.name; without one, a request model beside a provider is a call."""
+    """By gen_ai.operation.name; without one, a model beside a provider, or beside both counts (a model server), is a call."""
     operation = attributes.text("gen_ai.operation.name")
     table = {**{f"a{name}": role for name, role in ROLES.items() if role == CALL}, **ROLES}
-    both = attributes.text("gen_ai.request.model").is_not_null() & (
-        attributes.text("gen_ai.provider.name", "gen_ai.system").is_not_null()
-    )
+    asked, answered = (attributes.text(f"gen_ai.{side}.model").is_not_null() for side in ("request", "response"))
+    provided = attributes.text("gen_ai.provider.name", "gen_ai.system").is_not_null()
+    counted = [attributes.text(*DIALECT.aliases[f"{side}_tokens"]).is_not_null() for side in ("input", "output")]
+    both = (asked & provided) | ((asked | answered) & pl.all_horizontal(counted))
     by_name = by_word(attributes.text("gen_ai.operation.name"), lambda name: words(name.str.to_lowercase(), table))
     return pl.coalesce(by_name, pl.when(operation.is_null() & both).then(pl.lit(CALL)))
 
@@ -76,9 +77,15 @@ DIALECT = Dialect(
     name="genai",
     versions="semconv 1.28-1.43; opentelemetry-instrumentation-genai-* 1.3b0, openai-v2 2.4b0, botocore 0.66b2, "
     "google-genai 1.3b0, anthropic 2.12, mistralai 3, azure-ai-inference 1.0.0b9, agent-framework 1.23, "
-    "semantic-kernel 1.45, google-adk 2.13",
+    "semantic-kernel 1.45, google-adk 2.13, vllm 0.11",
     role=role,
-    evidence=("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.system", "gen_ai.request.model"),
+    evidence=(
+        "gen_ai.operation.name",
+        "gen_ai.provider.name",
+        "gen_ai.system",
+        "gen_ai.request.model",
+        "gen_ai.response.model",
+    ),
     aliases={
         "operation": ("gen_ai.operation.name",),
         "provider": ("gen_ai.provider.name", "gen_ai.system"),
@@ -148,6 +155,7 @@ DIALECT = Dialect(
             "gen_ai.client.operation.time_to_first_chunk",
             "gen_ai.streaming.time_to_first_token",
         ),
+        "served_ttft_s": ("gen_ai.latency.time_to_first_token",),
         "response_id": ("gen_ai.response.id",),
         "temperature": ("gen_ai.request.temperature",),
         "request_seed": ("gen_ai.request.seed", "gen_ai.openai.request.seed"),

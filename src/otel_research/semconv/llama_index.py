@@ -23,12 +23,11 @@ _WANTED = ("model_dict.model_name", "response.raw.")
 _USAGE = f"{_PREFIX}response.raw.usage."
 
 
-def told(rows: pl.DataFrame) -> pl.Series:
+def told(scope: pl.Series, attributes: pl.Series, events: pl.Series) -> pl.Series:
     """The attributes, with those that the rows of this scope have in their events instead."""
-    attributes, events = rows["attributes"], rows["events"]
-    if not (rows["scope"] == SCOPE).any():
+    if not (scope == SCOPE).any():
         return attributes
-    places = ((rows["scope"] == SCOPE) & events.str.contains("Event", literal=True)).fill_null(False).arg_true()
+    places = ((scope == SCOPE) & events.str.contains("Event", literal=True)).fill_null(False).arg_true()
     merged = [_merged(*pair) for pair in zip(attributes.gather(places), events.gather(places), strict=True)]
     return attributes.clone().scatter(places, pl.Series(merged, dtype=pl.String))
 

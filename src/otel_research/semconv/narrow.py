@@ -74,6 +74,8 @@ def facts() -> list[pl.Expr]:
         (pl.col("start_ns") - pl.when(is_log).then(length).otherwise(0)).alias("start"),
         pl.col("end_ns").fill_null(_FOREVER).alias("end"),
         is_log.alias("is_log"),
+        (pl.col("kind") == "server").fill_null(False).alias("serves"),
+        (pl.col("kind") == "internal").fill_null(False).alias("is_internal"),
         (pl.col("role") == "record").alias("is_record"),
         pl.col("input_tokens").alias("input"),
         pl.col("output_tokens").alias("output"),

@@ -58,17 +58,17 @@ def without_circles(above: pl.Series) -> pl.Series:
 
 AGENT, TOOL = 1, 2
 """Barriers between two calls, by height."""
-_FACTS = ("input", "output", "failed", "family", "start", "end")
+_FACTS = ("input", "output", "failed", "family", "start", "end", "serves", "is_internal", "package")
 CLOSE_NS = 50_000_000
 """How far apart the ends of one request may be in two rows that have little but their time in common."""
 
 
-def wrapped(calls: pl.DataFrame) -> pl.DataFrame:
-    """Pairs (outer, inner) of calls where the outer one only wraps the inner.
+def wrapped(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs (outer, inner) of calls where the outer one only wraps the inner; and those where the inner one is served.
 
     Nothing but chains between them: a wrapper. A tool between them, or an agent below a call with usage of its own:
     two calls, unless the usage is the same or the sum, or the times are and the usage does not contradict.
-    An embedding inside a chat is another call.
+    An embedding inside a chat is another call. What a model server says of a request is the client's request.
     """
     inner = calls.filter(pl.col("above").is_not_null()).select("row", "above", "crossed", *_FACTS)
     outer = calls.select("row", *_FACTS)
@@ -78,15 +78,31 @@ def wrapped(calls: pl.DataFrame) -> pl.DataFrame:
     is_apart = (pl.col("crossed") == TOOL) | ((pl.col("crossed") == AGENT) & has_outer)
     attempts_only = (pl.col("failed") & ~has_inner).all().over("above")
     stands_alone = has_outer & ~pl.col("failed_outer") & attempts_only
-    return (
-        pairs.filter((~is_apart | _is_one_request().any().over("above")) & ~stands_alone)
-        .with_columns(
-            only_outer_counts=has_outer & (~has_inner).all().over("above"),
-            succeeded=(~pl.col("failed")).sum().over("above"),
-            siblings=pl.len().over("above"),
-        )
-        .rename({"above": "outer", "row": "inner"})
+    pairs = pairs.filter((~is_apart | _is_one_request().any().over("above")) & ~stands_alone)
+    is_served = _served(pairs)
+    told = pairs.filter(~is_served).with_columns(
+        only_outer_counts=has_outer & (~has_inner).all().over("above"),
+        succeeded=(~pl.col("failed")).sum().over("above"),
+        siblings=pl.len().over("above"),
     )
+    names = {"above": "outer", "row": "inner"}
+    return told.rename(names), pairs.filter(is_served).rename(names)
+
+
+def _served(pairs: pl.DataFrame) -> pl.Series:
+    """Whether the inner row is a server's own view of the outer one: its request, or a step inside it.
+
+    Not where it has asked a model in turn, as a gateway or an agent does: then those are the requests.
+    """
+    steps = pl.col("serves_outer") & pl.col("is_internal") & (pl.col("package") == pl.col("package_outer"))
+    is_served = pairs.select((pl.col("serves") & ~pl.col("serves_outer")) | (steps & _has_usage("_outer"))).to_series()
+    while is_served.any():
+        asks = pairs["above"].filter(~is_served)
+        fewer = is_served & ~pairs["row"].is_in(asks.implode())
+        if fewer.sum() == is_served.sum():
+            break
+        is_served = fewer
+    return is_served
 
 
 def _is_one_request() -> pl.Expr:

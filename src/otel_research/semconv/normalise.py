@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import evaluations, events, failures, flags, keys, llama_index, steps
+from otel_research.semconv import claude_code, evaluations, events, failures, flags, keys, llama_index, steps
 from otel_research.semconv.dialect import Attributes
 from otel_research.semconv.kinds import Batch
 from otel_research.spans import schema
@@ -52,9 +52,15 @@ def _of_batch(batch: pl.Series) -> pl.Series:
     return canonical_columns(batch.struct.unnest()).to_struct(batch.name)
 
 
+def _told(rows: pl.DataFrame) -> pl.Series:
+    """The attributes, rewritten in rows of packages that no table of names can read."""
+    attributes = claude_code.told(rows["scope"], rows["attributes"])
+    return llama_index.told(rows["scope"], attributes, rows["events"])
+
+
 def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     """CANONICAL columns for rows that have the needed RAW ones."""
-    attributes, shared = keys.read(llama_index.told(rows))
+    attributes, shared = keys.read(_told(rows))
     told = events.read(rows["events"])
     named = attributes.columns if shared is None else attributes.columns + shared.columns.columns
     present = frozenset(name.removeprefix("@") for name in named)

@@ -53,6 +53,8 @@ def _written_ttft() -> pl.Expr:
         # One name, two units: a fraction is seconds (OpenLIT), a whole number milliseconds (Strands).
         pl.when(pl.col("ttft_typed").str.contains(".", literal=True)).then(typed * 1e3).otherwise(typed),
         milliseconds(pl.col("ttft_ns")),
+        # A server knows it of every request, streamed or not.
+        pl.col("served_ttft_s") * 1e3,
     )
 
 

@@ -143,7 +143,7 @@ def assumed_inclusive() -> pl.Expr:
     doubtful = (
         pl.col("provider").is_in(["anthropic", "aws.bedrock"]) & (_cached() > 0) & pl.col("total_tokens").is_null()
     )
-    return (doubtful & ~known & ~pl.col("was_exclusive")).fill_null(False)
+    return (doubtful & ~known & ~pl.col("was_exclusive") & pl.col(_FRESH).is_null()).fill_null(False)
 
 
 def _is_known_inclusive(scope: pl.Expr) -> pl.Expr:

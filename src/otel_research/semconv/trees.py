@@ -52,7 +52,7 @@ def _of_part(rows: pl.DataFrame, calls: pl.DataFrame, requests: pl.DataFrame) ->
     found = None if parent is None else nesting.nearest(parent, rows["part"] == narrow.CALL, rows["part"])
     calls = calls.with_columns(_above(rows, calls, parent, found))
     return Trees(
-        wrapped=_wrapped(nesting.wrapped(calls)),
+        wrapped=_wrapped(*nesting.wrapped(calls)),
         aside=calls.filter("aside").select("row"),
         doubtful=calls.join(_tools(rows, parent), on="at", how="inner").filter(_ran_inside()).select("row").unique(),
         resent=_resent(calls, transport.NONE if found is None else transport.retries(requests, found)),
@@ -88,15 +88,16 @@ def _above(
     return [above.alias("above"), found["crossed"].gather(at).alias("crossed"), aside.alias("aside")]
 
 
-def _wrapped(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Outer rows that an inner one stands for; inner ones, where only the outer has the usage of several.
+def _wrapped(pairs: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
+    """Outer rows that an inner one stands for; inner ones, where only the outer has the usage of several, or that are served.
 
     `keeper` stands for the row (null where several may), `first` is one of those.
     """
     fit = pl.when(pl.col("succeeded") == 0).then("siblings").otherwise("succeeded")
     pairs = pairs.with_columns(fit=fit, is_fit=~pl.col("failed") | (pl.col("succeeded") == 0))
     outer_stays = pl.col("only_outer_counts") & (pl.col("fit") > 1)
-    inner = pairs.filter(outer_stays).select(row="inner", because=pl.lit("inner"), keeper="outer", first="outer")
+    inside = pl.concat([pairs.filter(outer_stays).select("inner", "outer"), served.select("inner", "outer")])
+    inner = inside.select(row="inner", because=pl.lit("inner"), keeper="outer", first="outer")
     fits = pl.col("inner").filter("is_fit").first()
     outer = (
         pairs.filter(~outer_stays)

@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from otel_research.semconv import dialects
+from otel_research.semconv import claude_code, dialects
 from otel_research.semconv.attributes import row_of
 
 _KNOWN = tuple(sorted({begin for dialect in dialects.DIALECTS for begin in dialect.known}))
@@ -21,11 +21,11 @@ def unmapped(frame: pl.LazyFrame) -> pl.DataFrame:
     Positions in flattened lists (`x.0.y`, `x.1.y`) count as one key, `x.N.y`. Spans that no dialect explained are
     left out: their attributes are the program's own.
     """
-    understood = frame.filter(pl.col("dialect").is_not_null()).select("attributes")
+    understood = frame.filter(pl.col("dialect").is_not_null()).select("scope", "attributes")
     counts: dict[str, int] = {}
     known: set[str] = set()
     for batch in understood.collect_batches(chunk_size=_AT_ONCE):
-        for text in batch["attributes"]:
+        for text in claude_code.told(batch["scope"], batch["attributes"]):
             for key in {_NUMBER.sub("N", key) for key in (row_of(text) or {}).keys() - known}:
                 if _is_known(key):
                     known.add(key)
