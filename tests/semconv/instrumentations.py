@@ -11,7 +11,7 @@ from typing import Any
 
 import captures
 
-from otel_research.semconv import flags, losses
+from otel_research.semconv import dialects, flags, losses
 
 HEAD = """# What each instrumentation puts on its spans
 
@@ -38,12 +38,20 @@ REASONS = """
 |---|---|
 | `wrapper` | another call below it stands for the request |
 | `twin` | another instrumentation's row stands for the same request |
-| `inner` | the row above it has the usage of several such rows |
+| `inner` | the row above it has the usage of several such rows, or it is a model server's own view of that row |
 | `stream_request` | the request's row of a stream; the row logged at its end has the usage |
 | `stream_log` | the row logged at the end of a stream; another row stands for the call |
 | `transport` | the raw request below a call |
 | `rollup` | an agent or chain that repeats the usage of the calls below it |
 | `aside` | an evaluation call: it counts, but apart |
+"""
+VOCABULARIES = """
+## Vocabularies
+
+What the column `dialect` may say, and where each was read. Names of several mix on one span; the first with evidence is said.
+
+| `dialect` | read from |
+|---|---|
 """
 DETAILS = {"cache_read_tokens": "cached tokens", "reasoning_tokens": "reasoning tokens"}
 SILENT = {"usage_missing", "stream_without_usage"}
@@ -53,7 +61,9 @@ def page() -> str:
     """The whole page."""
     rows = sorted({row for name in captures.names() for row in _rows(name)})
     meanings = [f"| `{flag}` | {meaning} |" for flag, meaning in flags.MEANING.items()]
-    return HEAD + "\n".join(rows) + "\n" + FLAGS + "\n".join(meanings) + "\n" + REASONS
+    read = [f"| `{dialect.name}` | {dialect.versions} |" for dialect in dialects.DIALECTS]
+    parts = (HEAD, *rows, FLAGS, *meanings, REASONS, VOCABULARIES, *read)
+    return "".join(part if part.endswith("\n") else part + "\n" for part in parts)
 
 
 def _rows(name: str) -> Iterator[str]:
