@@ -202,6 +202,21 @@ CALLS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"gen_ai.response.model": "meta-llama/Llama-3-8B", "gen_ai.request.id": "cmpl-1", "gen_ai.request.temperature": 0.7, "gen_ai.request.n": 1, "gen_ai.usage.prompt_tokens": 40, "gen_ai.usage.completion_tokens": 12, "gen_ai.latency.time_in_queue": 0.001, "gen_ai.latency.time_to_first_token": 0.004},
         {"response_model": "meta-llama/Llama-3-8B", "input_tokens": 40, "output_tokens": 12, "ttft_ms": 4.0, "streaming": None},
     ),
+    "gemini cli": (
+        "gemini-cli",
+        {"gen_ai.operation.name": "llm_call", "gen_ai.request.model": "gemini-2.5-pro", "gen_ai.agent.name": "gemini-cli", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.conversation.id": "c"},
+        {"request_model": "gemini-2.5-pro", "operation": "chat", "input_tokens": 40, "output_tokens": 12},
+    ),
+    "an operation that nobody knows yet": (
+        "acme",
+        {"gen_ai.operation.name": "dream", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12},
+        GPT | {"operation": "dream"},
+    ),
+    "openrouter, broadcast": (
+        "openrouter",
+        {"gen_ai.provider.name": "OpenAI", "gen_ai.request.model": "openai/gpt-4o", "gen_ai.response.model": "openai/gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.total_tokens": 52, "gen_ai.usage.input_cost": 0.1, "gen_ai.usage.output_cost": 0.4, "gen_ai.usage.total_cost": 0.5, "gen_ai.response.finish_reason": "stop"},
+        {"request_model": "openai/gpt-4o", "input_tokens": 40, "output_tokens": 12, "reported_cost_usd": 0.5, "finish_reason": "stop"},
+    ),
     "bifrost": (
         "bifrost",
         {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12, "gen_ai.usage.total_tokens": 52, "gen_ai.usage.cost": 0.5},
@@ -219,8 +234,10 @@ def test_a_call_is_read_as_documented(name: str) -> None:
     assert row["is_call"]
 
 
-PARENTS: dict[str, tuple[dict[str, Any], str]] = {
+PARENTS: dict[str, tuple[dict[str, Any], str | None]] = {
     "vercel 4": ({"ai.operationId": "ai.generateText", "ai.model.id": "gpt-4o", "ai.usage.promptTokens": 40, "ai.usage.completionTokens": 12}, "chain"),
+    "an operation that nobody knows yet": ({"gen_ai.operation.name": "dream", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}, None),
+    "gemini cli": ({"gen_ai.operation.name": "agent_call", "gen_ai.agent.name": "solver"}, "agent"),
     "openai agents": ({"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "solver", "gen_ai.usage.input_tokens": 40}, "agent"),
     "langgraph": ({"gen_ai.operation.name": "invoke_workflow", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}, "chain"),
     "crewai": ({"gen_ai.operation.name": "execute_task", "gen_ai.usage.input_tokens": 40}, "chain"),
@@ -242,6 +259,14 @@ def test_what_stands_around_a_call_is_no_call(name: str) -> None:
     times = {"start_ns": START + MS, "end_ns": START + 9 * MS}
     rows = marked(span(0, attributes, scope="somebody"), span(1, inner, parent_span_id="s0", **times))
     assert [(row["role"], row["is_call"]) for row in rows] == [(role, False), ("call", True)]
+
+
+def test_an_unknown_operation_around_a_call_does_not_count_twice() -> None:
+    """It names the model and repeats the counts."""
+    outer = {"gen_ai.operation.name": "dream", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 40, "gen_ai.usage.output_tokens": 12}  # fmt: skip
+    times = {"start_ns": START + MS, "end_ns": START + 9 * MS}
+    rows = marked(span(0, outer, scope="acme"), span(1, outer | {"gen_ai.operation.name": "chat"}, parent_span_id="s0", **times))  # fmt: skip
+    assert [row["excluded_because"] for row in rows] == ["wrapper", None]
 
 
 def test_counts_that_stand_only_in_events_are_unknown_and_flagged() -> None:

@@ -39,8 +39,17 @@ ROLES = {
     "transcription": CALL,
     "speech": CALL,
     "invoke_model": CALL,
+    "inference": CALL,
+    "generation": CALL,
+    "llm": CALL,
+    "llm_call": CALL,
     "invoke_agent": AGENT,
     "create_agent": AGENT,
+    "agent_call": AGENT,
+    "plan": CHAIN,
+    "user_prompt": CHAIN,
+    "system_prompt": CHAIN,
+    "schedule_tool_calls": CHAIN,
     "invoke_workflow": CHAIN,
     "execute_task": CHAIN,
     "chain": CHAIN,
@@ -52,6 +61,7 @@ ROLES = {
     "execute_event_loop_cycle": CHAIN,
     "execute_tool": TOOL,
     "tool": TOOL,
+    "tool_call": TOOL,
     "retrieval": RETRIEVAL,
     "retrieve": RETRIEVAL,
     "search": RETRIEVAL,
@@ -62,15 +72,15 @@ ROLES = {
 
 
 def role(attributes: Attributes) -> pl.Expr:
-    """By gen_ai.operation.name; without one, a model beside a provider, or beside both counts (a model server), is a call."""
+    """By gen_ai.operation.name. Without one, a model beside a provider is a call; without one that is known, a model beside both counts."""
     operation = attributes.text("gen_ai.operation.name")
     table = {**{f"a{name}": role for name, role in ROLES.items() if role == CALL}, **ROLES}
     asked, answered = (attributes.text(f"gen_ai.{side}.model").is_not_null() for side in ("request", "response"))
     provided = attributes.text("gen_ai.provider.name", "gen_ai.system").is_not_null()
     counted = [attributes.text(*DIALECT.aliases[f"{side}_tokens"]).is_not_null() for side in ("input", "output")]
-    both = (asked & provided) | ((asked | answered) & pl.all_horizontal(counted))
+    told = (operation.is_null() & asked & provided) | ((asked | answered) & pl.all_horizontal(counted))
     by_name = by_word(attributes.text("gen_ai.operation.name"), lambda name: words(name.str.to_lowercase(), table))
-    return pl.coalesce(by_name, pl.when(operation.is_null() & both).then(pl.lit(CALL)))
+    return pl.coalesce(by_name, pl.when(told).then(pl.lit(CALL)))
 
 
 DIALECT = Dialect(

@@ -6,6 +6,9 @@ import polars as pl
 
 OPERATIONS = {
     "llm": "chat",
+    "llm_call": "chat",
+    "inference": "chat",
+    "generation": "chat",
     "chat.completions": "chat",
     "chat.streaming_completions": "chat",
     "text.completions": "text_completion",
