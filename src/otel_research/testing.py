@@ -202,6 +202,17 @@ class StoreContract:
         assert self._read(store, "f" * 32).shape == (0, len(STORED))
         store.close()
 
+    def test_first_rows_and_filters_are_taken_in_their_order(self, tmp_path: Path) -> None:
+        """The first rows of what a filter leaves, or what it leaves of the first rows."""
+        store = self.open_store(tmp_path)
+        store.append(batch(rows(10)))
+        import polars as pl
+
+        scan, some = store.scan("e" * 32), pl.col("condition") == "a"
+        assert scan.head(1).filter(some).collect().height <= 1
+        assert scan.filter(some).head(3).collect().height == 3
+        store.close()
+
     def test_odd_values_survive(self, tmp_path: Path) -> None:
         """Quotes, newlines, other scripts, long text, extreme integers and nulls come back as they were."""
         text = ["'; DROP TABLE spans; --", 'a "quoted", cell\nand a line', "日本語 \u202e עברית 🙂", "x" * 100_000]

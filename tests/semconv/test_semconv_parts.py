@@ -14,6 +14,7 @@ from polars.io.plugins import register_io_source
 
 from otel_research.semconv import calls, narrow, normalise, scratch, trees, twins
 from otel_research.semconv.scratch import Scratch
+from otel_research.spans import schema
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +110,61 @@ def test_columns_filters_and_limits_reach_the_source(stored: Path, whole: pl.Dat
     assert marked.filter(is_openai).select("span_id", "backoff_ms").collect().equals(
         whole.filter(is_openai).select("span_id", "backoff_ms")
     )  # fmt: skip
-    assert marked.head(7).collect().equals(whole.head(7))
+    for engine in ("in-memory", "streaming"):
+        first = marked.head(500).filter(is_openai).collect(engine=engine)
+        assert first.equals(whole.head(500).filter(is_openai))
+        assert marked.filter(is_openai).head(7).collect(engine=engine).equals(whole.filter(is_openai).head(7))
+        assert marked.head(7).collect(engine=engine).equals(whole.head(7))
     assert marked.select(pl.len()).collect().item() == len(whole)
     assert marked.slice(1000, 5).select("trace_id").collect().equals(whole.slice(1000, 5).select("trace_id"))
     twice = pl.concat([marked.select("span_id"), marked.select("span_id")])
     assert len(twice.collect()) == 2 * len(whole)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_row_that_is_there_several_times_stays_so(stored: Path, whole: pl.DataFrame) -> None:
+    """As many rows as before, each with its verdict; no copy multiplies what is held."""
+    once = pl.read_parquet(stored)
+    rows = calls.mark(pl.concat([once, once, once]).lazy()).collect()
+    assert len(rows) == 3 * len(whole)
+    assert rows.tail(len(once)).equals(rows.head(len(once)))
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype"),
+    [("duration_ms", pl.Int64), ("ttft_ms", pl.Int64), ("input_tokens", pl.Int32), ("provider", pl.Categorical)],
+)
+def test_columns_of_other_types_become_the_contracts(stored: Path, column: str, dtype: pl.DataType) -> None:
+    """Whatever is filled: the schema says before what comes."""
+    marked = calls.mark(pl.scan_parquet(stored).with_columns(pl.col(column).cast(dtype, strict=False)))
+    assert marked.collect().schema == marked.collect_schema()
+    assert marked.collect_schema()[column] == schema.polars_schema(schema.CANONICAL)[column]
+
+
+def test_the_scratch_folder_may_have_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Brackets are no pattern."""
+    (tmp_path / "a[1]*x").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a[1]*x"))
+    monkeypatch.setattr(scratch, "ROWS", 1)
+    with Scratch() as held:
+        assert held.hold(pl.LazyFrame({"a": [1, 2]})).collect()["a"].to_list() == [1, 2]
+
+
+def test_calls_without_usage_are_not_compared_by_it(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one part, they would be held together however many they are."""
+    silent = pl.scan_parquet(stored).with_columns(
+        pl.lit(None, dtype=pl.Int64).alias(name) for name in ("input_tokens", "output_tokens")
+    )
+    sizes: dict[int, int] = {}
+    neighbours = twins._neighbours
+    monkeypatch.setattr(
+        twins,
+        "_neighbours",
+        lambda part, keys, *rest: sizes.update({len(keys): len(part)}) or neighbours(part, keys, *rest),
+    )
+    calls.mark(silent).collect()
+    assert sizes[4] == 0  # owner, family, input and output
+    assert sizes[2] > 1_000
 
 
 def test_few_rows_are_held_in_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import polars as pl
-import polars.selectors as cs
 from polars.io.plugins import register_io_source
 
 from otel_research.semconv import filling, narrow, transport, verdicts
@@ -47,7 +46,7 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
     missing = [column.name for column in schema.STORED if column.name not in names]
     types = schema.polars_schema(schema.STORED)
     whole = kept.with_columns(pl.lit(None, dtype=types[name]).alias(name) for name in missing)
-    whole = whole.with_columns(narrow.identity("span_id").alias("id"))
+    whole = whole.with_columns(_of_the_type(whole)).with_columns(narrow.identity("span_id").alias("id"))
     order = [*(name for name in names if name not in MARKS), *MARKS]
 
     def rows(
@@ -56,12 +55,19 @@ def mark(frame: pl.LazyFrame) -> pl.LazyFrame:
         wanted = order if columns is None else columns
         with Scratch() as scratch:
             marked = _marked(whole, wanted, scratch).select(wanted)
-            marked = marked if predicate is None else marked.filter(predicate)
+            # Polars asks for the first rows before it filters them; where it filters first, it takes them itself.
             marked = marked if limit is None else marked.head(limit)
+            marked = marked if predicate is None else marked.filter(predicate)
             yield from marked.collect_batches(maintain_order=True, engine="streaming")
 
     marked = _judged(whole, verdicts.NOTHING).select(order)
-    return register_io_source(rows, schema=marked.collect_schema, is_pure=True, explain_name="calls marked")
+    return register_io_source(rows, schema=marked.collect_schema, is_pure=True)
+
+
+def _of_the_type(whole: pl.LazyFrame) -> list[pl.Expr]:
+    """Canonical columns that have another type, with the contract's: it is what fills their gaps."""
+    have, types = whole.collect_schema(), schema.polars_schema(schema.CANONICAL)
+    return [pl.col(name).cast(dtype) for name, dtype in types.items() if have[name] != dtype]
 
 
 def _marked(whole: pl.LazyFrame, wanted: list[str], scratch: Scratch) -> pl.LazyFrame:
@@ -85,12 +91,12 @@ def _of_stored(whole: pl.LazyFrame, scratch: Scratch) -> pl.DataFrame:
 
 
 def _of_held(held: pl.LazyFrame) -> pl.DataFrame:
-    def part(letter: str) -> pl.Expr:
-        return cs.starts_with(f"_{letter}_").name.map(lambda name: name[3:])
+    def part(letter: str, columns: list[pl.Expr]) -> list[pl.Expr]:
+        return [pl.col(f"_{letter}_{name}").alias(name) for name in _names(columns)]
 
-    calls = held.filter(pl.col("_l_part") == narrow.CALL).select(part("f"))
-    requests = held.filter("_l_is_request").select(part("h"))
-    return verdicts.decide(held.select(part("l")), calls, requests)
+    calls = held.filter(pl.col("_l_part") == narrow.CALL).select(part("f", narrow.facts()))
+    requests = held.filter("_l_is_request").select(part("h", transport.facts()))
+    return verdicts.decide(held.select(part("l", narrow.links())), calls, requests)
 
 
 def _asked() -> list[pl.Expr]:

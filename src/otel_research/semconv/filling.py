@@ -47,9 +47,11 @@ def learnt(rows: pl.LazyFrame, found: pl.DataFrame) -> pl.DataFrame | None:
 
 
 def _of_use(rows: pl.LazyFrame, left_out: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """The lines about rows that count and lack what one of theirs knows, or whose duration another row has; and what is lacked."""
+    """Lines whose keeper lacks a fact that one of its lines has, or whose duration another row knows; and the names of such facts."""
     keepers = left_out.select(id="keeper", start_ns="keeper_start_ns")
-    known = _of(pl.concat([left_out.select(_KEYS), keepers]), rows.select(*_KEYS, _known()))
+    known = _of(pl.concat([left_out.select(_KEYS), keepers]), rows.select(*_KEYS, _known())).unique(
+        _KEYS, keep="first", maintain_order=True
+    )
     keepers = known.rename({"id": "keeper", "start_ns": "keeper_start_ns", "known": "known_keeper"})
     told = left_out.join(known, on=_KEYS).join(keepers, on=["keeper", "keeper_start_ns"])
     told = told.with_columns(news=pl.col("known") & ~pl.col("known_keeper")).drop("known", "known_keeper")

@@ -11,7 +11,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 ROWS, BYTES = 1_250_000, 2**30
-"""What is held in memory at most; of more, nothing is."""
+"""What is held in memory of one plan at most; of more, nothing is."""
 _ROW_GROUP = 50_000
 
 
@@ -56,7 +56,7 @@ class Scratch:
         register_io_source(rows, schema=schema).sink_parquet(
             file, compression="lz4", statistics=False, row_group_size=_ROW_GROUP
         )
-        return pl.scan_parquet(file)
+        return pl.scan_parquet(file, glob=False)  # its folder is the user's: any name
 
     def _file(self) -> Path:
         if self._folder is None:

@@ -33,8 +33,8 @@ class Trees(NamedTuple):
 
 def read(links: pl.LazyFrame, calls: pl.LazyFrame, requests: pl.LazyFrame) -> Trees:
     """`links` of every row; `facts` of those that are calls, numbered `row`, and of those that are requests."""
-    read = [_of_part(*part) for part in _parts(links, calls, requests)]
-    return Trees(*(pl.concat(frames) for frames in zip(*read, strict=True)))
+    each = [_of_part(*part) for part in _parts(links, calls, requests)]
+    return Trees(*(pl.concat(frames) for frames in zip(*each, strict=True)))
 
 
 def _parts(*frames: pl.LazyFrame) -> Iterator[tuple[pl.DataFrame, ...]]:

@@ -48,7 +48,6 @@ _FOUND = {
     "gap": pl.Int64(),
     "strength": pl.UInt8(),
 }
-_NONE = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
 
 
 def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
@@ -75,8 +74,9 @@ Parts = Iterator[tuple[pl.DataFrame, pl.Expr]]
 
 
 def _alike_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
-    """Calls that are equal in the keys are in one part."""
-    rows = calls.filter(*(pl.col(key).is_not_null() for key in keys if key == "response"))
+    """Calls that are equal in the keys are in one part; those that know none of what tells calls apart are in none."""
+    known = [pl.col(key).is_not_null() for key in keys if key not in {"owner", "family"}]
+    rows = calls.filter(pl.any_horizontal(known))
     count = _how_many(rows)
     for number in range(count):
         mine = pl.struct(keys).hash(10) % count == number if count > 1 else pl.lit(True)
@@ -102,7 +102,7 @@ def logs(calls: pl.LazyFrame) -> pl.DataFrame:
     silent = ~pl.col("is_log") & pl.col("input").is_null() & pl.col("output").is_null()
     asked = calls.filter(silent & pl.col("end").is_not_null()).select("row", *by, at="end").collect(engine="streaming")
     near = [
-        written.sort("at", "key").join_asof(
+        written.sort("at", "key", "row").join_asof(
             asked.sort("at", "row"), on="at", by=by, strategy=way, tolerance=LOG_SLACK_NS, suffix="_r", coalesce=False,
             check_sortedness=False,
         )
@@ -117,7 +117,7 @@ def logs(calls: pl.LazyFrame) -> pl.DataFrame:
 
 def _neighbours(calls: pl.DataFrame, keys: Sequence[str], holds: pl.Expr) -> pl.DataFrame:
     """Pairs of rows near in time, equal in `keys`, of different scopes, for which the condition holds."""
-    rows = calls.sort(*keys, "start", "key").select(*_FACTS, group=pl.struct(keys).rle_id())
+    rows = calls.sort(*keys, "start", "key", "row").select(*_FACTS, group=pl.struct(keys).rle_id())
     found = [pl.DataFrame(schema=_FOUND).drop("strength")]
     for distance in range(1, NEIGHBOURS + 1):
         left = rows.select(_beside("group", distance).arg_true()).to_series()

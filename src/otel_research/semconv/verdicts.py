@@ -34,10 +34,10 @@ def decide(links: pl.LazyFrame, calls: pl.LazyFrame, requests: pl.LazyFrame) -> 
     `links` and `facts` are those of `narrow`, requests those of `transport`; see `trees.read`. All are read several times.
     """
     calls = calls.with_row_index("row")
-    read = trees.read(links, calls, requests)
-    wrapped = read.wrapped.drop("first").cast({"because": _REASON})
-    left_out = pl.concat([wrapped, _repeated(calls, read.wrapped)]).unique("row", keep="first", maintain_order=True)
-    return _lines(calls, left_out, read)
+    found = trees.read(links, calls, requests)
+    wrapped = found.wrapped.drop("first").cast({"because": _REASON})
+    left_out = pl.concat([wrapped, _repeated(calls, found.wrapped)]).unique("row", keep="first", maintain_order=True)
+    return _lines(calls, left_out, found)
 
 
 def _repeated(calls: pl.LazyFrame, wrapped: pl.DataFrame) -> pl.DataFrame:
@@ -78,7 +78,7 @@ def _but_one(members: pl.DataFrame) -> pl.DataFrame:
     """Of the rows with one label: all but the one that stays (counted, not a log, the innermost)."""
     silent = pl.col("input").is_null() & pl.col("output").is_null()
     members = members.with_columns(silent=silent.cast(pl.Int8), length=pl.col("end") - pl.col("start"))
-    members = members.sort("label", "is_record", "silent", "is_log", "length", pl.col("start").neg(), "key")
+    members = members.sort("label", "is_record", "silent", "is_log", "length", pl.col("start").neg(), "key", "row")
     first = {name: pl.col(name).first().over("label") for name in ("row", "is_log", "package")}
     its_request = first["is_log"] & (pl.col("package") == first["package"])
     because = (
@@ -104,19 +104,21 @@ def _resolved(left_out: pl.DataFrame) -> pl.DataFrame:
     return ends
 
 
-def _lines(calls: pl.LazyFrame, left_out: pl.DataFrame, read: trees.Trees) -> pl.DataFrame:
+def _lines(calls: pl.LazyFrame, left_out: pl.DataFrame, found: trees.Trees) -> pl.DataFrame:
     ends = left_out.select("row", "because").join(_resolved(left_out), on="row", how="left", maintain_order="left")
-    apart = _without(read.aside, left_out).with_columns(because=pl.lit("aside", _REASON), keeper=_NO_ROW)
-    doubtful = _without(read.doubtful, left_out).with_columns(doubt=pl.lit("tools_inside_call", _DOUBT))
+    apart = _without(found.aside, left_out).with_columns(because=pl.lit("aside", _REASON), keeper=_NO_ROW)
+    doubtful = _without(found.doubtful, left_out).with_columns(doubt=pl.lit("tools_inside_call", _DOUBT))
     lines = pl.concat([ends, apart]).join(doubtful, on="row", how="full", coalesce=True)
-    lines = lines.join(_resent(ends, read.resent), on="row", how="full", coalesce=True)
+    lines = lines.join(_resent(ends, found.resent), on="row", how="full", coalesce=True)
     named = pl.concat([lines["row"], lines["keeper"]]).unique().to_frame("row")
     ids = calls.select("row", id="key", start_ns="start_ns").join(named.lazy(), on="row", how="semi")
     own = ids.collect(engine="streaming")
     keepers = own.rename({"row": "keeper", "id": "keeper_id", "start_ns": "keeper_start_ns"})
     told = lines.join(own, on="row", how="left").join(keepers, on="keeper", how="left")
-    return told.select("id", "start_ns", "because", "doubt", *transport.FACTS, "keeper_id", "keeper_start_ns").rename(
-        {"keeper_id": "keeper"}
+    told = told.select("id", "start_ns", "because", "doubt", *transport.FACTS, "keeper_id", "keeper_start_ns")
+    # A row that is there twice is one row with one verdict: two would give the frame more rows than it has.
+    return (
+        told.sort("id", "start_ns", "because").unique(["id", "start_ns"], keep="first").rename({"keeper_id": "keeper"})
     )
 
 

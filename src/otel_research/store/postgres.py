@@ -133,8 +133,9 @@ class PostgresStore(PostgresCatalogue):
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
         ) -> Iterator[pl.DataFrame]:
             wanted = names(STORED) if with_columns is None else with_columns
-            limit = n_rows if predicate is None else None
-            for frame in self._fetch(experiment_id, wanted, limit, batch_size or _READ_ROWS, predicate):
+            # Polars asks for the first rows before it filters them: the database would filter first.
+            told = predicate if n_rows is None else None
+            for frame in self._fetch(experiment_id, wanted, n_rows, batch_size or _READ_ROWS, told):
                 yield frame if predicate is None else frame.filter(predicate)
 
         return register_io_source(batches, schema=polars_schema(STORED))
