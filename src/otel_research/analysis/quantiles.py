@@ -84,7 +84,7 @@ def _between(statistics: Mapping[int, float], place: float) -> float:
 def _logarithmic(x: Expr) -> Expr:
     """The number of a value's cell; it never falls when the value rises."""
     above = (x.log(2.0) * _PER_OCTAVE).floor()
-    below = -((-x).log(2.0) * _PER_OCTAVE).floor() + 2 * _BELOW
+    below = ((x * -1).log(2.0) * _PER_OCTAVE).floor() * -1 + 2 * _BELOW
     return nw.when(x > 0).then(above).otherwise(nw.when(x < 0).then(below).otherwise(nw.lit(float(_ZERO))))
 
 

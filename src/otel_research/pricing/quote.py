@@ -52,7 +52,7 @@ def batch(rows: pl.DataFrame, table: PriceTable, at_ns: int | None, explain: boo
     calls = rows.filter(is_call)
     if at_ns is not None:
         calls = calls.with_columns(start_ns=pl.lit(at_ns, pl.Int64))
-    quoted = _quote(calls, table, explain) if len(calls) else calls.select(nano=pl.lit(None, pl.Int64), reason=None)
+    quoted = _quote(calls, table, explain) if len(calls) else pl.DataFrame(schema=QUOTE.to_schema())
     places = is_call.arg_true()
     columns = {}
     for name, dtype in QUOTE.to_schema().items():
