@@ -1,7 +1,7 @@
 """The one door: `nox` runs what every change must pass, `nox -s NAME` the longer checks.
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
-Longer: matrix (older OpenTelemetry SDKs, each extra alone), calibration (simulations), torture (long crash loops), bench (what
+Longer: matrix (older OpenTelemetry SDKs, each extra alone), lowest (the oldest libraries asked for), calibration (simulations), torture (long crash loops), bench (what
 things cost), cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), field (a comparison
 with them), printed (browser and LaTeX), notebook (a real kernel), r (R reads the exports), strategies (hedging and voting).
 """
@@ -9,6 +9,7 @@ with them), printed (browser and LaTeX), notebook (a real kernel), r (R reads th
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -210,6 +211,33 @@ def _alone(session: nox.Session, extra: str, pinned: list[str]) -> list[str]:
     chosen, packages = ALONE[extra]
     session.install(what, "pytest", "pytest-xdist", "hypothesis", "psutil", *packages, *pinned)
     return list(chosen)
+
+
+NEWER = {
+    "genai-prices": "pydantic-ai asks for a newer one",
+    "grpcio": "pyspark-client asks for a newer one",
+    "openai": "the instrumentation that is tested with it asks for a newer one",
+}
+"""A library that the tests' packages do not let be as old as we allow -> why. OpenTelemetry's own are `matrix`'s."""
+
+
+def _floors() -> list[str]:
+    """The package and its extras ask for `NAME>=VERSION`: that version, as constraints."""
+    extras = GROUPS["project"]["optional-dependencies"].values()
+    asked = [line for lines in (GROUPS["project"]["dependencies"], *extras) for line in lines]
+    found = [re.match(r"(?!opentelemetry)([\w-]+)(?:\[\w+\])?>=([\w.]+)", line) for line in asked]
+    return [f"{floor[1]}=={floor[2]}.*" for floor in found if floor and floor[1] not in NEWER]
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """The whole test suite with the oldest version of every library that `pyproject.toml` allows."""
+    floors = Path(session.virtualenv.location) / "floors.txt"
+    floors.write_text("\n".join(_floors()))
+    session.install(".[all,yaml]", *_group("test"), "-c", str(floors))
+    session.run(
+        "python", "-m", "pytest", *(session.posargs or ["-q", "-n", "2", "--dist", "worksteal"]), env=ONE_THREAD
+    )
 
 
 @nox.session(python=PYTHONS)

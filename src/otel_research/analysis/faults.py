@@ -123,7 +123,7 @@ def _invalid(rows: Rows) -> Iterator[Fault]:
         if hit.height:
             yield Fault(code, "error", f"{hit.height:,} rows: {what}", hit.height, "validity", None, _ids(hit))
     named = spans.filter(pl.col("flags").is_not_null())
-    flags = named.select("span_id", pl.col("flags").str.split(",").alias("flag")).explode("flag")
+    flags = named.select("span_id", pl.col("flags").str.split(",").alias("flag")).explode("flag", empty_as_null=False)
     for (flag,), part in sorted(flags.partition_by("flag", as_dict=True).items()):
         text = f"{part.height:,} rows are flagged {flag!r}: {MEANING.get(flag, 'written by a newer version')}"
         yield Fault(f"flag_{flag}", "info", text, part.height, None, None, _ids(part))

@@ -170,7 +170,7 @@ def _column_problems(folder: Path, spans: pl.LazyFrame) -> Iterator[Problem]:
     there = set(spans.collect_schema().names())
     columns = [name for name in names(ALL) if name in there and name not in names(RAW)]
     again = price(calls.mark(normalise(spans.select(names(RAW)))), table).select(pl.col(columns).name.suffix(" again"))
-    both = pl.concat([spans.select(columns), again], how="horizontal")  # all of it keeps the order of rows
+    both = pl.concat([spans.select(columns), again], how="horizontal_extend")  # all of it keeps the order of rows
     differs = [(~pl.col(name).eq_missing(pl.col(f"{name} again"))).sum().alias(name) for name in columns]
     found = both.select(differs).collect(engine="streaming").row(0, named=True)
     for name, different in found.items():

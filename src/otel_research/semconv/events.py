@@ -41,7 +41,7 @@ def _told(marked: pl.DataFrame) -> pl.DataFrame:
     # A list of events is wrapped as an object, because only objects are decoded.
     wrapped = marked.select(pl.concat_str(pl.lit('{"events":'), "events", pl.lit("}"))).to_series()
     listed = decode(wrapped, pl.Struct({"events": pl.List(_EVENT)}))
-    told = pl.concat([marked.select("row"), listed], how="horizontal").explode("events").unnest("events")
+    told = marked.select("row").hstack(listed).explode("events", empty_as_null=False).unnest("events")
     told = told.unnest("attributes").with_columns(pl.col("time_ns").cast(pl.Int64, strict=False))
     first_token = pl.col("name").is_in(_FIRST_TOKEN)
     is_exception, is_score = pl.col("name") == "exception", pl.col("name") == "gen_ai.evaluation.result"

@@ -129,7 +129,7 @@ def _flags(frame: pl.LazyFrame) -> pl.LazyFrame:
     """How many rows carry each flag; rows that were left out for another do not count."""
     stays = pl.col("is_call") | (pl.col("role") != "call").fill_null(True)
     raised = frame.filter(pl.col("flags").is_not_null() & stays).select(flag=pl.col("flags").str.split(","))
-    return raised.explode("flag").group_by("flag").len()
+    return raised.explode("flag", empty_as_null=False).group_by("flag").len()
 
 
 def _about_flags(raised: pl.DataFrame) -> Iterator[Finding]:

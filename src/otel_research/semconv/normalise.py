@@ -64,7 +64,7 @@ def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     told = events.read(rows["events"])
     named = attributes.columns if shared is None else attributes.columns + shared.columns.columns
     present = frozenset(name.removeprefix("@") for name in named)
-    frame = pl.concat([rows.drop("attributes", "events"), attributes, told], how="horizontal")
+    frame = rows.drop("attributes", "events").hstack(attributes).hstack(told)
     batch = Batch(frame, shared)
     for step in steps.for_keys(present, failures.may_have(frame, Attributes(present).has)):
         batch.add(step)

@@ -35,7 +35,7 @@ def listed(frame: pl.LazyFrame, where: tuple[str, ...]) -> pl.LazyFrame:
     told = frame.filter(pl.col("evaluations").is_not_null()).select(
         *where, pl.col("evaluations").str.json_decode(_LISTED).alias("told")
     )
-    return told.explode("told").unnest("told")
+    return told.explode("told", empty_as_null=False).unnest("told")
 
 
 def _of_rows(rows: pl.DataFrame) -> pl.DataFrame:

@@ -125,7 +125,7 @@ def _neighbours(calls: pl.DataFrame, keys: Sequence[str], holds: pl.Expr) -> pl.
             break
         # Two columns tell of most that they are no pair; only of the others the rest is looked at.
         left = rows.select((_beside("group", distance) & ~_beside("scope", distance)).arg_true()).to_series()
-        beside = pl.concat([rows[left], rows[left + distance].select(pl.all().name.suffix("_r"))], how="horizontal")
+        beside = rows[left].hstack(rows[left + distance].select(pl.all().name.suffix("_r")))
         found.append(beside.filter(_overlap()).filter(_one_trial() & holds).select(_PAIR))
     return pl.concat(found)
 
