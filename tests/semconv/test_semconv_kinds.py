@@ -25,6 +25,15 @@ def test_kinds_change_nothing(words: int, monkeypatch: pytest.MonkeyPatch) -> No
     assert normalise(rows.lazy()).collect().equals(expected)
 
 
+def test_a_batch_of_few_kinds_keeps_each_rows_evaluations() -> None:
+    """What is worked out row by row is no line of a kind: the results of a large batch's evaluators were gone."""
+    name = '[{"name":"gen_ai.evaluation.result","attributes":{"gen_ai.evaluation.name":"x","gen_ai.evaluation.score.value":%d}}]'
+    rows = [{"name": "chat", "scope": "s", "events": name % n if n % 2 else None} for n in range(2 * kinds._LEAST)]
+    told = normalise(pl.LazyFrame(rows)).select("evaluations").collect().to_series()
+    assert told.null_count() == kinds._LEAST
+    assert [f'"value":{n}' in told[n] for n in (1, 4097)] == [True, True]
+
+
 def test_a_batch_of_few_kinds_is_held_by_kind() -> None:
     rows = pl.DataFrame({"scope": ["a", "b"] * 5000, "number": range(10_000)})
     batch = kinds.Batch(rows)

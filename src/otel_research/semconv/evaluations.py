@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from otel_research.semconv.attributes import as_text, row_of
-from otel_research.semconv.dialect import EVALUATOR, NOTHING, PREFIX
+from otel_research.semconv.dialect import EVALUATOR, PREFIX
 from otel_research.semconv.kinds import Batch
 
 EVENT = "gen_ai.evaluation.result"
@@ -54,19 +54,19 @@ _WHYS = ("explanation", "reason", "reasoning", "rationale", "comment", "details"
 Result = dict[str, Any]
 
 
-def read(batch: Batch, attributes: pl.Series, events: pl.Series) -> pl.Expr:
+def read(batch: Batch, attributes: pl.Series, events: pl.Series) -> pl.Series:
     """Per row a JSON array of {name, value, label, explanation, source}; null where there is none."""
     signs = [PREFIX + key for key in SIGNS if PREFIX + key in batch.columns]
     has_sign = [pl.col(key).is_not_null() for key in signs]
     marked = pl.any_horizontal(pl.col("event_score").fill_null(False), pl.col("role").eq_missing(EVALUATOR), *has_sign)
     batch.add([marked.alias(_MARKED)])
     if not batch.has_any(_MARKED):
-        return NOTHING
+        return pl.repeat(None, len(attributes), dtype=pl.String, eager=True)
     told = batch.select(["name", "role", "scope", _MARKED]).with_columns(attributes=attributes, events=events)
     at = told[_MARKED].arg_true()
     rows = told.drop(_MARKED)[at].iter_rows()
     found = pl.Series([_text(list(_found(*row))) for row in rows], dtype=pl.String)
-    return pl.lit(pl.repeat(None, len(told), dtype=pl.String, eager=True).scatter(at, found))
+    return pl.repeat(None, len(told), dtype=pl.String, eager=True).scatter(at, found)
 
 
 def _text(found: list[Result]) -> str | None:

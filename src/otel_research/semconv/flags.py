@@ -15,6 +15,7 @@ MEANING = {
     "total_mismatch": "the reported total is not input + output",
     "exclusive_input_fixed": "the input left out the cache; it was added",
     "exclusive_output_fixed": "the output left out the reasoning; it was added",
+    "input_without_cache": "Anthropic's or Bedrock's input from a package that may leave the cache out and does not tell it",
     "inclusive_input_assumed": "Anthropic or Bedrock tokens with a cache, from an unknown package: read as the convention says",
     "bucketed_usage": "disjoint buckets were added up (Langfuse)",
     "zero_means_unknown": "zeros were written where nothing was reported",
@@ -33,6 +34,10 @@ MEANING = {
     "model_prefix_lost": "a Bedrock model id without its vendor",
     "response_model_unconfirmed": "the answering model is the requested name word for word; packages copy it",
     "tools_inside_call": "tools ran inside: the row stands for several requests, perhaps with the last one's usage",
+    "cumulative_usage": "a request after a tool call, from a package some versions of which add the requests before to it (Spring AI)",
+    "calls_nested": "another call of the same package, with other usage, ran inside: both count",
+    "usage_without_calls": "an agent or chain has token sums, and below it is no span of a call: they are not counted",
+    "unread_token_counts": "token counts under names that no vocabulary has: the row is not counted",
     "malformed_attributes": "the attributes were not a JSON object",
     "attributes_dropped": "the SDK evicted attributes",
     "error_without_status": "the failure is only in an event or attribute; the status does not say error",
@@ -41,11 +46,11 @@ MEANING = {
 }
 """Every flag and what it says; rows carry them in this order."""
 
-ESTIMATES = ("openlit.", "langtrace_python_sdk.")
+ESTIMATES = ("openlit.", "@openlit/", "langtrace_python_sdk.")
 """Scopes that estimate tokens of streams."""
 BY_LITELLM = "opentelemetry.instrumentation.genai.dspy"
 """A scope whose streams through LiteLLM have LiteLLM's estimate; they do not say that they are streams."""
-PLUS_ONE = ("opentelemetry.instrumentation.anthropic",)
+PLUS_ONE = ("opentelemetry.instrumentation.anthropic", "@openlit/instrumentation-anthropic")
 """Scopes that add message_start's output count to the final one (Traceloop 0.62.4)."""
 _RAISED = "_flag "
 _OPTIONAL = {"@malformed", "@logfire.span_type"}
@@ -89,14 +94,18 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
     silent_call = call & pl.col("input_tokens").is_null() & pl.col("output_tokens").is_null() & ~failed
     streamed = pl.col("streaming").fill_null(False)
     sum_ = pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
+    fresh = sum_ - pl.sum_horizontal("cache_read_tokens", "cache_write_tokens")
     by_anthropic = (pl.col("dialect") == "traceloop") & (pl.col("name") == "anthropic.chat")
     malformed = pl.col("@malformed") if "@malformed" in there else pl.lit(False)
     is_log = pl.col("@logfire.span_type") == "log" if "@logfire.span_type" in there else pl.lit(False)
     return {
         "stream_log": call & is_log,
-        "total_mismatch": call & ~pl.col("was_exclusive") & (pl.col("total_tokens") != sum_),
+        "total_mismatch": call
+        & (pl.col("total_tokens") != sum_)
+        & ~(pl.col("was_exclusive") & (pl.col("total_tokens") == fresh)),
         "exclusive_input_fixed": call & pl.col("was_exclusive") & ~pl.col("was_bucketed"),
         "exclusive_output_fixed": call & pl.col("was_short"),
+        "input_without_cache": call & ~silent_call & pl.col("may_lack_cache"),
         "inclusive_input_assumed": call & pl.col("is_assumed"),
         "bucketed_usage": call & pl.col("was_bucketed"),
         "zero_means_unknown": call & pl.col("is_silent"),
@@ -131,6 +140,7 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         "tools_inside_call": call
         & pl.col("inner_tool").is_not_null()
         & pl.col("finish_reason").ne_missing("tool_call"),
+        "unread_token_counts": pl.col("is_unread"),
         "malformed_attributes": malformed,
         "attributes_dropped": pl.col("dropped_attributes") > 0,
         "error_without_status": call & failed & pl.col("status").is_in(["ok", "unset"]),

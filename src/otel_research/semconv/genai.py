@@ -43,9 +43,12 @@ ROLES = {
     "generation": CALL,
     "llm": CALL,
     "llm_call": CALL,
+    "call_llm": CALL,
+    "chat_streaming": CALL,
     "invoke_agent": AGENT,
     "create_agent": AGENT,
     "agent_call": AGENT,
+    "agent": AGENT,
     "plan": CHAIN,
     "user_prompt": CHAIN,
     "system_prompt": CHAIN,
@@ -72,7 +75,10 @@ ROLES = {
 
 
 def role(attributes: Attributes) -> pl.Expr:
-    """By gen_ai.operation.name. Without one, a model beside a provider is a call; without one that is known, a model beside both counts."""
+    """By gen_ai.operation.name. Without one, a model beside a provider is a call; without one that is known, a model beside both counts.
+
+    Without one, what names a tool is one.
+    """
     operation = attributes.text("gen_ai.operation.name")
     table = {**{f"a{name}": role for name, role in ROLES.items() if role == CALL}, **ROLES}
     asked, answered = (attributes.text(f"gen_ai.{side}.model").is_not_null() for side in ("request", "response"))
@@ -80,7 +86,8 @@ def role(attributes: Attributes) -> pl.Expr:
     counted = [attributes.text(*DIALECT.aliases[f"{side}_tokens"]).is_not_null() for side in ("input", "output")]
     told = (operation.is_null() & asked & provided) | ((asked | answered) & pl.all_horizontal(counted))
     by_name = by_word(attributes.text("gen_ai.operation.name"), lambda name: words(name.str.to_lowercase(), table))
-    return pl.coalesce(by_name, pl.when(told).then(pl.lit(CALL)))
+    is_tool = operation.is_null() & attributes.text("gen_ai.tool.name").is_not_null()
+    return pl.coalesce(by_name, pl.when(told).then(pl.lit(CALL)).when(is_tool).then(pl.lit(TOOL)))
 
 
 DIALECT = Dialect(
@@ -95,6 +102,7 @@ DIALECT = Dialect(
         "gen_ai.system",
         "gen_ai.request.model",
         "gen_ai.response.model",
+        "gen_ai.tool.name",
     ),
     aliases={
         "operation": ("gen_ai.operation.name",),

@@ -64,6 +64,11 @@ class Batch:
             for name in new.keys() & others.keys():
                 del others[name]
 
+    def put(self, column: pl.Series) -> None:
+        """A column that was made without expressions, a line per row."""
+        self._rows[column.name] = column
+        self._kinds.pop(column.name, None)
+
     def has_any(self, name: str) -> bool:
         """Whether the boolean column is true anywhere."""
         return bool((self._kinds if name in self._kinds else self._rows)[name].any())

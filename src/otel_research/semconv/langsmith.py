@@ -16,6 +16,8 @@ ROLES = {
     "retriever": RETRIEVAL,
 }
 _USAGE = "langsmith.metadata.usage_metadata#"
+_IN_JS = "langsmith.usage_metadata#"
+_DETAILS = "gen_ai.usage.{}_token_details#"
 
 
 def role(attributes: Attributes) -> pl.Expr:
@@ -25,7 +27,7 @@ def role(attributes: Attributes) -> pl.Expr:
 
 DIALECT = Dialect(
     name="langsmith",
-    versions="langsmith 0.15, LANGSMITH_OTEL_ENABLED",
+    versions="langsmith 0.15, LANGSMITH_OTEL_ENABLED; langsmith-sdk (JavaScript), read from its source",
     role=role,
     evidence=("langsmith.span.kind",),
     aliases={
@@ -34,9 +36,21 @@ DIALECT = Dialect(
         "input_tokens": (_USAGE + "input_tokens",),
         "output_tokens": (_USAGE + "output_tokens",),
         "total_tokens": (_USAGE + "total_tokens",),
-        "cache_read_tokens": (_USAGE + "input_token_details.cache_read",),
-        "cache_write_tokens": (_USAGE + "input_token_details.cache_creation",),
-        "reasoning_tokens": (_USAGE + "output_token_details.reasoning",),
+        "cache_read_tokens": (
+            _USAGE + "input_token_details.cache_read",
+            _IN_JS + "input_token_details.cache_read",
+            _DETAILS.format("input") + "cache_read",
+        ),
+        "cache_write_tokens": (
+            _USAGE + "input_token_details.cache_creation",
+            _IN_JS + "input_token_details.cache_creation",
+            _DETAILS.format("input") + "cache_creation",
+        ),
+        "reasoning_tokens": (
+            _USAGE + "output_token_details.reasoning",
+            _IN_JS + "output_token_details.reasoning",
+            _DETAILS.format("output") + "reasoning",
+        ),
         "cache_write_1h_tokens": (_USAGE + "input_token_details.ephemeral_1h_input_tokens",),
         "audio_input_tokens": (_USAGE + "input_token_details.audio",),
         "audio_output_tokens": (_USAGE + "output_token_details.audio",),

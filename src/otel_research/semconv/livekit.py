@@ -8,6 +8,7 @@ from otel_research.semconv.dialect import CHAIN, TOOL, Attributes, Dialect, word
 
 ROLES = {"llm_node": CHAIN, "tts_node": CHAIN, "stt_node": CHAIN, "agent_turn": CHAIN, "function_tool": TOOL}
 _METRICS = "lk.llm_metrics"
+_SPOKEN = "lk.realtime_model_metrics"
 
 
 def role(attributes: Attributes) -> pl.Expr:
@@ -24,10 +25,10 @@ DIALECT = Dialect(
     aliases={
         "input_tokens": (f"{_METRICS}#prompt_tokens",),
         "output_tokens": (f"{_METRICS}#completion_tokens",),
-        "total_tokens": (f"{_METRICS}#total_tokens",),
+        "total_tokens": (f"{_METRICS}#total_tokens", f"{_SPOKEN}#total_tokens"),
         "cache_read_tokens": (f"{_METRICS}#prompt_cached_tokens", "gen_ai.usage.input_cached_tokens"),
-        "audio_input_tokens": ("gen_ai.usage.input_audio_tokens",),
-        "audio_output_tokens": ("gen_ai.usage.output_audio_tokens",),
+        "audio_input_tokens": ("gen_ai.usage.input_audio_tokens", f"{_SPOKEN}#input_token_details.audio_tokens"),
+        "audio_output_tokens": ("gen_ai.usage.output_audio_tokens", f"{_SPOKEN}#output_token_details.audio_tokens"),
         "ttft_s": ("lk.response.ttft", f"{_METRICS}#ttft"),
         "tool_name": ("lk.function_tool.name",),
     },

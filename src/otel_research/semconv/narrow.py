@@ -15,6 +15,8 @@ _PARTS = {"agent": nesting.AGENT, "tool": nesting.TOOL}
 CALL = 3
 """What a row is in a tree of calls; everything else is 0."""
 _FAMILIES = {"embeddings": 1, "rerank": 2}
+ADDS_UP = "org.springframework"
+"""Beginning of a scope that in some versions adds the requests before a tool call to the one after it."""
 BUCKETS = 256
 """Traces are dealt into so many: whatever is above or below a row is in the row's own."""
 _NUMBER = pl.UInt8()
@@ -62,7 +64,12 @@ def links() -> list[pl.Expr]:
         pl.when(counts()).then(pl.lit(CALL, dtype=_NUMBER)).otherwise(part).alias("part"),
         apart.alias("is_aside"),
         is_request().alias("is_request"),
+        (pl.col("role").is_in(["agent", "chain"]) & _sums()).fill_null(False).alias("is_rollup"),
     ]
+
+
+def _sums() -> pl.Expr:
+    return pl.col("rollup_input_tokens").is_not_null() | pl.col("rollup_output_tokens").is_not_null()
 
 
 def facts() -> list[pl.Expr]:
@@ -81,6 +88,7 @@ def facts() -> list[pl.Expr]:
         pl.col("output_tokens").alias("output"),
         pl.col("error_type").is_not_null().alias("failed"),
         (pl.col("finish_reason") == "tool_call").fill_null(False).alias("asks_tool"),
+        pl.col("scope").str.starts_with(ADDS_UP).fill_null(False).alias("adds_up"),
         _number("operation", _FAMILIES).alias("family"),
         # Spans without a scope (some exports have none) are told apart by how they were written.
         pl.when(pl.col("scope").is_not_null())

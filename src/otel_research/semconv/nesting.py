@@ -58,26 +58,31 @@ def without_circles(above: pl.Series) -> pl.Series:
 
 AGENT, TOOL = 1, 2
 """Barriers between two calls, by height."""
-_FACTS = ("input", "output", "failed", "family", "start", "end", "serves", "is_internal", "package")
+_FACTS = (
+    "key", "input", "output", "failed", "family", "start", "end", "serves", "is_internal", "package", "is_scoped", "model", "answered",
+)  # fmt: skip
 CLOSE_NS = 50_000_000
 """How far apart the ends of one request may be in two rows that have little but their time in common."""
 
 
-def wrapped(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs (outer, inner) of calls where the outer one only wraps the inner; and those where the inner one is served.
+def wrapped(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]:
+    """Pairs (outer, inner) of calls where the outer one only wraps the inner; those where the inner one is served; nesting rows.
 
-    Nothing but chains between them: a wrapper. A tool between them, or an agent below a call with usage of its own:
-    two calls, unless the usage is the same or the sum, or the times are and the usage does not contradict.
-    An embedding inside a chat is another call. What a model server says of a request is the client's request.
+    Nothing but chains between them: a wrapper, but for a package that nests requests in requests (`_is_nested`). A tool
+    between them, or an agent below a call with usage of its own: two calls, unless the usage is the same or the sum, or
+    the times are and the usage does not contradict. An embedding inside a chat is another call. What a model server
+    says of a request is the client's request.
     """
     inner = calls.filter(pl.col("above").is_not_null()).select("row", "above", "crossed", *_FACTS)
     outer = calls.select("row", *_FACTS)
     pairs = inner.join(outer, left_on="above", right_on="row", how="left", suffix="_outer")
     pairs = pairs.filter(pl.col("family").eq_missing(pl.col("family_outer")))
     has_inner, has_outer = _has_usage(""), _has_usage("_outer")
-    is_apart = (pl.col("crossed") == TOOL) | ((pl.col("crossed") == AGENT) & has_outer)
+    pairs = pairs.with_columns(_is_nested().alias("is_nested"))
+    is_apart = (pl.col("crossed") == TOOL) | ((pl.col("crossed") == AGENT) & has_outer) | pl.col("is_nested")
     attempts_only = (pl.col("failed") & ~has_inner).all().over("above")
     stands_alone = has_outer & ~pl.col("failed_outer") & attempts_only
+    nesting = pairs.filter("is_nested")["above"].unique()
     pairs = pairs.filter((~is_apart | _is_one_request().any().over("above")) & ~stands_alone)
     is_served = _served(pairs)
     told = pairs.filter(~is_served).with_columns(
@@ -86,7 +91,22 @@ def wrapped(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         siblings=pl.len().over("above"),
     )
     names = {"above": "outer", "row": "inner"}
-    return told.rename(names), pairs.filter(is_served).rename(names)
+    return told.rename(names), pairs.filter(is_served).rename(names), nesting
+
+
+def _is_nested() -> pl.Expr:
+    """Both rows are of one package, which says of the outer one what is neither an inner one's usage nor can be their sum.
+
+    So does a package that asks again, or hands over to another agent, before the span of the first request has ended.
+    """
+    one_package = (pl.col("package") == pl.col("package_outer")) & pl.col("is_scoped")
+    both = _has_usage("") & _has_usage("_outer") & ~pl.col("failed_outer")
+    less = [pl.col(f"{name}_outer") < pl.col(name).sum().over("above") for name in ("input", "output")]
+    other_model = (pl.col("model") != pl.col("model_outer")) & (
+        pl.col("answered") != pl.col("answered_outer")
+    ).fill_null(True)
+    no_sum = pl.any_horizontal(*(each.fill_null(False) for each in less), other_model.fill_null(False))
+    return (one_package & both & no_sum).fill_null(False) & ~_is_one_request().any().over("above")
 
 
 def _served(pairs: pl.DataFrame) -> pl.Series:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import claude_code, evaluations, events, failures, flags, keys, llama_index, steps
+from otel_research.semconv import claude_code, evaluations, events, failures, flags, keys, llama_index, steps, unmapped
 from otel_research.semconv.dialect import Attributes
 from otel_research.semconv.kinds import Batch
 from otel_research.spans import schema
@@ -68,6 +68,7 @@ def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     batch = Batch(frame, shared)
     for step in steps.for_keys(present, failures.may_have(frame, Attributes(present).has)):
         batch.add(step)
-    batch.add([evaluations.read(batch, rows["attributes"], rows["events"]).alias("evaluations")])
+    batch.put(evaluations.read(batch, rows["attributes"], rows["events"]).alias("evaluations"))
+    batch.put(unmapped.unread_counts(batch, rows["attributes"]).alias("is_unread"))
     flags.add(batch)
     return batch.select(_OUT).select(pl.col(name).cast(dtype) for name, dtype in _OUT.items())

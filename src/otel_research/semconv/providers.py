@@ -14,6 +14,7 @@ import polars as pl
 from otel_research.semconv.dialect import NOTHING, Attributes, by_word
 
 PROVIDERS = {
+    "open_ai": "openai",
     "aws": "aws.bedrock",
     "bedrock": "aws.bedrock",
     "amazon": "aws.bedrock",

@@ -48,7 +48,7 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
             _in_buckets(attributes).alias("was_bucketed"),
             (tokens.output_from_total() | tokens.exclusive_output()).alias("was_short"),
         ),
-        (tokens.assumed_inclusive().alias("is_assumed"),),
+        (tokens.assumed_inclusive().alias("is_assumed"), tokens.without_cache().alias("may_lack_cache")),
         tuple(tokens.billable()),
         tuple(failures.ending() if is_troubled else failures.none()),
         tuple(times.spent(attributes)),
@@ -154,9 +154,14 @@ def _provider() -> Iterable[pl.Expr]:
 
 def _in_buckets(attributes: Attributes) -> pl.Expr:
     """Rows with Langfuse's own names for the parts of a call's usage, whose parts are disjoint."""
-    parts = ("input_cache_read", "input_cache_creation", "output_reasoning")
-    keys = tuple(f"langfuse.observation.usage_details#{part}" for part in parts)
-    return tokens.in_buckets(attributes.text(*keys).is_not_null()) if attributes.has(*keys) else pl.lit(False)
+
+    def told(*parts: str) -> pl.Expr:
+        return attributes.text(*(f"langfuse.observation.usage_details#{part}" for part in parts)).is_not_null()
+
+    own = told("input_cache_read", "input_cache_creation", "output_reasoning")
+    # Written by hand, a provider's name for the cache stands beside Langfuse's own `input`, and adds to the total.
+    beside = told("input") & told("cache_read_input_tokens", "cache_creation_input_tokens")
+    return tokens.in_buckets(own | (beside & ~told("input_tokens", "prompt_tokens")))
 
 
 _MODEL_FACTS = (

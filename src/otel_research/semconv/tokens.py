@@ -8,7 +8,7 @@ the package that wrote it. Every change and every contradiction leaves a flag.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import polars as pl
 
@@ -20,8 +20,13 @@ EXCLUSIVE_INPUT: tuple[tuple[str, str], ...] = (
     ("opentelemetry.instrumentation.genai.bedrock", "aws.bedrock"),
     ("openlit.", "anthropic"),
     ("openlit.", "aws.bedrock"),
+    ("@openlit/", "anthropic"),
+    ("@openlit/", "aws.bedrock"),
 )
 """(beginning of the scope, provider) whose input leaves out the cache. Seen in 1.3b0, 0.66b2, 0.62.4, openlit 1.45."""
+
+WITHOUT_CACHE = (("ai", "anthropic"), ("ai", "aws.bedrock"), ("org.springframework", "anthropic"))
+"""(beginning of the scope, provider) that may write the input beside the cache and no word of the cache (AI SDK 5, Spring AI 1)."""
 
 INCLUSIVE_INPUT = (
     "com.anthropic.sdk",
@@ -98,12 +103,22 @@ def _cached() -> pl.Expr:
 
 def exclusive_input() -> pl.Expr:
     """Rows whose input leaves out their cached tokens."""
-    cached, given = _cached(), pl.col("input_tokens")
+    cached, given, thought = _cached(), pl.col("input_tokens"), pl.col("reasoning_tokens")
     total, out = pl.col("total_tokens"), pl.col("output_tokens").fill_null(0)
+    added = given + cached + out
+    says_so = (total == added) | (total == added + thought) | (given < cached) | (given == pl.col(_FRESH))
+    return ((cached > 0) & (_is_of(EXCLUSIVE_INPUT) | says_so.fill_null(False))).fill_null(False)
+
+
+def _is_of(packages: Iterable[tuple[str, str]]) -> pl.Expr:
+    """Rows of these (beginning of the scope, provider)."""
     scope, provider = pl.col("scope").fill_null(""), pl.col("provider").fill_null("")
-    known = pl.any_horizontal(scope.str.starts_with(begin) & (provider == who) for begin, who in EXCLUSIVE_INPUT)
-    says_so = (total == given + cached + out) | (given < cached)
-    return ((cached > 0) & (known | says_so)).fill_null(False)
+    return pl.any_horizontal(scope.str.starts_with(begin) & (provider == who) for begin, who in packages)
+
+
+def without_cache() -> pl.Expr:
+    """Rows whose input may leave out a cache that they do not tell."""
+    return (_is_of(WITHOUT_CACHE) & pl.col("cache_read_tokens").is_null()).fill_null(False)
 
 
 def in_buckets(attributes_say: pl.Expr) -> pl.Expr:
@@ -131,9 +146,10 @@ def output_from_total() -> pl.Expr:
 
 def exclusive_output() -> pl.Expr:
     """Rows whose total only adds up with the reasoning beside the output, or with more reasoning than output."""
-    reasoning, out = pl.col("reasoning_tokens"), pl.col("output_tokens")
+    reasoning, out, total = pl.col("reasoning_tokens"), pl.col("output_tokens"), pl.col("total_tokens")
     sum_ = pl.col("input_tokens") + out + reasoning
-    says_so = (pl.col("total_tokens") == sum_).fill_null(False) | (reasoning > out).fill_null(False)
+    says_so = [total == sum_, total == sum_ + _cached(), reasoning > out]
+    says_so = pl.any_horizontal(condition.fill_null(False) for condition in says_so)
     return (reasoning > 0).fill_null(False) & says_so
 
 
@@ -154,19 +170,15 @@ def billable() -> list[pl.Expr]:
     """Input with the cache, output with the reasoning. Where only the input beside the cache is told, the sum."""
     fresh, out, total = pl.col("fresh_input_tokens"), pl.col("output_tokens"), pl.col("total_tokens")
     given = pl.coalesce("input_tokens", fresh + _cached())
+    asked = pl.when("was_exclusive").then(given + _cached()).otherwise(given)
     audio_in, audio_out = pl.col("audio_input_tokens").fill_null(0), pl.col("audio_output_tokens").fill_null(0)
     thought = pl.col("reasoning_tokens").fill_null(0)
     return [
-        pl.when("was_bucketed")
-        .then(given + _cached() + audio_in)
-        .when("was_exclusive")
-        .then(given + _cached())
-        .otherwise(given)
-        .alias("input_tokens"),
+        pl.when("was_bucketed").then(given + _cached() + audio_in).otherwise(asked).alias("input_tokens"),
         pl.when("was_bucketed")
         .then(out + thought + audio_out)
         .when("was_short")
-        .then(pl.coalesce(pl.when(total > given + out).then(total - given), out + thought))
+        .then(pl.coalesce(pl.when(total > asked + out).then(total - asked), out + thought))
         .otherwise(out)
         .alias("output_tokens"),
     ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from otel_research.semconv import narrow, nesting, transport
+from otel_research.semconv import doubts, narrow, nesting, transport
 
 AT_ONCE = 1_000_000
 """About so many rows are read together."""
@@ -26,7 +26,9 @@ class Trees(NamedTuple):
     aside: pl.DataFrame
     """`row`: part of an evaluation."""
     doubtful: pl.DataFrame
-    """`row`: a tool ran inside."""
+    """`row`, `doubt`: what may be wrong with its usage."""
+    alone: pl.DataFrame
+    """`key`, `start_ns` of rows that are no calls: sums with no call below."""
     resent: pl.DataFrame
     """`row`, `attempts`, `backoff_ms`: sent more than once."""
 
@@ -51,10 +53,13 @@ def _of_part(rows: pl.DataFrame, calls: pl.DataFrame, requests: pl.DataFrame) ->
     parent = _parents(rows)
     found = None if parent is None else nesting.nearest(parent, rows["part"] == narrow.CALL, rows["part"])
     calls = calls.with_columns(_above(rows, calls, parent, found))
+    pairs, served, nest = nesting.wrapped(calls)
+    wrapped = _wrapped(pairs, served)
     return Trees(
-        wrapped=_wrapped(*nesting.wrapped(calls)),
+        wrapped=wrapped,
         aside=calls.filter("aside").select("row"),
-        doubtful=calls.join(_tools(rows, parent), on="at", how="inner").filter(_ran_inside()).select("row").unique(),
+        doubtful=doubts.about(rows, calls, wrapped, nest, parent, found),
+        alone=doubts.sums_alone(rows, parent),
         resent=_resent(calls, transport.NONE if found is None else transport.retries(requests, found)),
     )
 
@@ -94,7 +99,7 @@ def _wrapped(pairs: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
     `keeper` stands for the row (null where several may), `first` is one of those.
     """
     fit = pl.when(pl.col("succeeded") == 0).then("siblings").otherwise("succeeded")
-    pairs = pairs.with_columns(fit=fit, is_fit=~pl.col("failed") | (pl.col("succeeded") == 0))
+    pairs = pairs.sort("start", "key").with_columns(fit=fit, is_fit=~pl.col("failed") | (pl.col("succeeded") == 0))
     outer_stays = pl.col("only_outer_counts") & (pl.col("fit") > 1)
     inside = pl.concat([pairs.filter(outer_stays).select("inner", "outer"), served.select("inner", "outer")])
     inner = inside.select(row="inner", because=pl.lit("inner"), keeper="outer", first="outer")
@@ -110,18 +115,6 @@ def _wrapped(pairs: pl.DataFrame, served: pl.DataFrame) -> pl.DataFrame:
         .select(row="outer", because="because", keeper="keeper", first="first")
     )
     return pl.concat([outer, inner]).unique("row", keep="first", maintain_order=True)
-
-
-def _tools(rows: pl.DataFrame, parent: pl.Series | None) -> pl.DataFrame:
-    """Tools with the position of the row above them."""
-    above = parent if parent is not None else pl.repeat(None, len(rows), dtype=pl.UInt32, eager=True)
-    tools = rows.select("part", tool_start="start_ns", at=above).filter(pl.col("part") == nesting.TOOL)
-    return tools.select("at", "tool_start").drop_nulls("at")
-
-
-def _ran_inside() -> pl.Expr:
-    """A tool ran before the call ended, which then ended in an answer: it went on with another request."""
-    return (pl.col("tool_start") < pl.col("end")) & ~pl.col("asks_tool").fill_null(False)
 
 
 def _resent(calls: pl.DataFrame, resent: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ import polars as pl
 
 from otel_research.semconv import claude_code, dialects
 from otel_research.semconv.attributes import row_of
+from otel_research.semconv.kinds import Batch
 
 _KNOWN = tuple(sorted({begin for dialect in dialects.DIALECTS for begin in dialect.known}))
 _READ = dialects.attribute_keys()
@@ -33,6 +34,22 @@ def unmapped(frame: pl.LazyFrame) -> pl.DataFrame:
                     counts[key] = counts.get(key, 0) + 1
     found = pl.DataFrame(list(counts.items()), schema={"key": pl.String, "rows": pl.Int64}, orient="row")
     return found.sort("rows", "key", descending=[True, False])
+
+
+_SIDE = "(?:input|output|prompt|completion|total|generated|candidates|thoughts|reasoning|cached?)"
+_COUNT = rf'(?i)"[^"]{{0,60}}(?:{_SIDE}[^"]{{0,30}}tokens?|tokens?[^"]{{0,30}}{_SIDE})[^"]{{0,30}}":\s*\\?"?[1-9]'
+"""A name for a count of tokens with a number after it, also in JSON inside a text."""
+_LIMIT = r'(?i)"[^"]{0,60}max[^"]{0,60}"'
+"""What a request may use at most is no count."""
+
+
+def unread_counts(batch: Batch, attributes: pl.Series) -> pl.Series:
+    """Rows that no dialect explained and that count tokens all the same: what a model call of an unknown package looks like."""
+    at = batch.select(["dialect"]).to_series().is_null().arg_true()
+    told = attributes.gather(at).cast(pl.String)
+    at = at.filter(told.str.contains_any(["oken"], ascii_case_insensitive=True).fill_null(False))
+    counts = attributes.gather(at).cast(pl.String).str.replace_all(_LIMIT, '""').str.contains(_COUNT)
+    return pl.repeat(False, len(attributes), dtype=pl.Boolean, eager=True).scatter(at, counts)
 
 
 _COUNTED = ("gen_ai.usage.", "llm.token_count.", "llm.usage.", "ai.usage.")

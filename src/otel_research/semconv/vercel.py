@@ -31,7 +31,7 @@ def operation(attributes: Attributes) -> pl.Expr:
 
 DIALECT = Dialect(
     name="vercel",
-    versions="ai 6 and 7 (JavaScript), legacy telemetry; @ai-sdk/otel writes genai",
+    versions="ai 5 to 7 (JavaScript), legacy telemetry; @ai-sdk/otel writes genai",
     role=role,
     operation=operation,
     evidence=("ai.operationId",),
@@ -42,9 +42,28 @@ DIALECT = Dialect(
         "input_tokens": ("ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
         "output_tokens": ("ai.usage.outputTokens", "ai.usage.completionTokens"),
         "total_tokens": ("ai.usage.totalTokens",),
-        "cache_read_tokens": ("ai.usage.inputTokenDetails.cacheReadTokens", "ai.usage.cachedInputTokens"),
-        "cache_write_tokens": ("ai.usage.inputTokenDetails.cacheWriteTokens",),
-        "reasoning_tokens": ("ai.usage.outputTokenDetails.reasoningTokens", "ai.usage.reasoningTokens"),
+        # Version 5 has Anthropic's input beside the cache, and most of the cache only in what the provider said.
+        "fresh_input_tokens": (_PROVIDER + "anthropic.usage.input_tokens",),
+        "cache_read_tokens": (
+            "ai.usage.inputTokenDetails.cacheReadTokens",
+            "ai.usage.cachedInputTokens",
+            _PROVIDER + "anthropic.usage.cache_read_input_tokens",
+            _PROVIDER + "bedrock.usage.cacheReadInputTokens",
+            _PROVIDER + "google.usageMetadata.cachedContentTokenCount",
+            _PROVIDER + "openai.cachedPromptTokens",
+        ),
+        "cache_write_tokens": (
+            "ai.usage.inputTokenDetails.cacheWriteTokens",
+            _PROVIDER + "anthropic.usage.cache_creation_input_tokens",
+            _PROVIDER + "anthropic.cacheCreationInputTokens",
+            _PROVIDER + "bedrock.usage.cacheWriteInputTokens",
+        ),
+        "reasoning_tokens": (
+            "ai.usage.outputTokenDetails.reasoningTokens",
+            "ai.usage.reasoningTokens",
+            _PROVIDER + "google.usageMetadata.thoughtsTokenCount",
+            _PROVIDER + "openai.reasoningTokens",
+        ),
         "cache_write_1h_tokens": (_PROVIDER + "anthropic.usage.cache_creation.ephemeral_1h_input_tokens",),
         "service_tier": (
             _PROVIDER + "openai.serviceTier",

@@ -5,15 +5,15 @@ from __future__ import annotations
 import polars as pl
 
 from otel_research.semconv import transport, trees, twins
+from otel_research.semconv.doubts import DOUBT
 
 _REASON = pl.Enum(["wrapper", "inner", "twin", "stream_log", "stream_request", "aside"])
-_DOUBT = pl.Enum(["tools_inside_call"])
 NOTHING = pl.DataFrame(
     schema={
         "id": pl.UInt64,
         "start_ns": pl.Int64,
         "because": _REASON,
-        "doubt": _DOUBT,
+        "doubt": DOUBT,
         "attempts": pl.Int64,
         "backoff_ms": pl.Float64,
         "keeper": pl.UInt64,
@@ -107,7 +107,7 @@ def _resolved(left_out: pl.DataFrame) -> pl.DataFrame:
 def _lines(calls: pl.LazyFrame, left_out: pl.DataFrame, found: trees.Trees) -> pl.DataFrame:
     ends = left_out.select("row", "because").join(_resolved(left_out), on="row", how="left", maintain_order="left")
     apart = _without(found.aside, left_out).with_columns(because=pl.lit("aside", _REASON), keeper=_NO_ROW)
-    doubtful = _without(found.doubtful, left_out).with_columns(doubt=pl.lit("tools_inside_call", _DOUBT))
+    doubtful = _without(found.doubtful, left_out)
     lines = pl.concat([ends, apart]).join(doubtful, on="row", how="full", coalesce=True)
     lines = lines.join(_resent(ends, found.resent), on="row", how="full", coalesce=True)
     named = pl.concat([lines["row"], lines["keeper"]]).unique().to_frame("row")
@@ -116,6 +116,8 @@ def _lines(calls: pl.LazyFrame, left_out: pl.DataFrame, found: trees.Trees) -> p
     keepers = own.rename({"row": "keeper", "id": "keeper_id", "start_ns": "keeper_start_ns"})
     told = lines.join(own, on="row", how="left").join(keepers, on="keeper", how="left")
     told = told.select("id", "start_ns", "because", "doubt", *transport.FACTS, "keeper_id", "keeper_start_ns")
+    alone = found.alone.select(id="key", start_ns="start_ns", doubt=pl.lit("usage_without_calls", DOUBT))
+    told = pl.concat([told, alone], how="diagonal")
     # A row that is there twice is one row with one verdict: two would give the frame more rows than it has.
     return (
         told.sort("id", "start_ns", "because").unique(["id", "start_ns"], keep="first").rename({"keeper_id": "keeper"})

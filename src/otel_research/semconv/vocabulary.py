@@ -7,6 +7,8 @@ import polars as pl
 OPERATIONS = {
     "llm": "chat",
     "llm_call": "chat",
+    "call_llm": "chat",
+    "chat_streaming": "chat",
     "inference": "chat",
     "generation": "chat",
     "chat.completions": "chat",
@@ -47,6 +49,7 @@ FINISH = {
     "tool_calls": "tool_call",
     "tool-calls": "tool_call",
     "function_call": "tool_call",
+    "tool_execution": "tool_call",
     "max_tokens": "length",
     "max_output_tokens": "length",
     "model_length": "length",
