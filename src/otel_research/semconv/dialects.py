@@ -14,6 +14,7 @@ from otel_research.semconv import (
     confident,
     genai,
     genkit,
+    google_adk,
     haystack,
     honeyhive,
     judgment,
@@ -29,12 +30,14 @@ from otel_research.semconv import (
     loongsuite,
     mistral,
     mlflow,
+    monocle,
     openinference,
     openlit,
     own,
     pipecat,
     pydantic_ai,
     pydantic_evals,
+    qwen_code,
     spring_ai,
     strands,
     traceai,
@@ -45,6 +48,7 @@ from otel_research.semconv import (
 from otel_research.semconv.dialect import Dialect
 from otel_research.semconv.evaluations import SIGNS
 from otel_research.semconv.providers import SERVERS
+from otel_research.semconv.tokens import KOOG
 
 DIALECTS: tuple[Dialect, ...] = (
     own.DIALECT,
@@ -76,6 +80,9 @@ DIALECTS: tuple[Dialect, ...] = (
     claude_code.DIALECT,
     codex.DIALECT,
     genkit.DIALECT,
+    google_adk.DIALECT,
+    monocle.DIALECT,
+    qwen_code.DIALECT,
     spring_ai.DIALECT,
     livekit.DIALECT,
     pipecat.DIALECT,
@@ -107,6 +114,9 @@ def attribute_keys() -> frozenset[str]:
         "http.request.method",
         "llm.prompts.0.prompt.text",
         "logfire.span_type",
+        "rpc.method",
+        "span.type",
+        KOOG,
         *SIGNS,
         *SERVERS,
     )

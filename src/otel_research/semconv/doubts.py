@@ -6,7 +6,7 @@ import polars as pl
 
 from otel_research.semconv import narrow, nesting
 
-KINDS = ("cumulative_usage", "tools_inside_call", "calls_nested", "usage_without_calls")
+KINDS = ("cumulative_usage", "tools_inside_call", "usage_disputed", "calls_nested", "usage_without_calls")
 """Of several the first one is told."""
 DOUBT = pl.Enum(KINDS)
 
@@ -23,10 +23,35 @@ def about(
     if parent is None or found is None:
         return pl.DataFrame(schema={"row": calls.schema["row"], "doubt": DOUBT})
     tools = _tools(rows, calls, found)
-    inside = pl.concat([tools.filter(_ran_inside())["row"], _for_another(tools, calls, wrapped)])
+    others = (_for_another(tools, calls, wrapped), _while_another_ran(tools, calls, wrapped))
+    inside = pl.concat([tools.filter(_ran_inside())["row"], *others])
     each = {"cumulative_usage": _added_up(calls, parent), "tools_inside_call": inside, "calls_nested": nest}
     told = (pl.DataFrame({"row": found}).with_columns(doubt=pl.lit(kind, DOUBT)) for kind, found in each.items())
     return pl.concat(told).unique("row", keep="first", maintain_order=True)
+
+
+def told(found: pl.DataFrame, ends: pl.DataFrame, calls: pl.LazyFrame) -> pl.DataFrame:
+    """`row`, `doubt` of calls that count: those `found` about them, and what the rows that are left out for them tell.
+
+    `ends` are the rows that are left out, `because` of what, each with its `keeper`.
+    """
+    pairs = ends.select("row", "keeper", is_twin=pl.col("because") == "twin").drop_nulls("keeper")
+    named = pl.concat([pairs["row"], pairs["keeper"]]).unique().to_frame("row")
+    facts = calls.select("row", "input", "output", "holds_tools", "asks_tool").join(named.lazy(), on="row", how="semi")
+    own = facts.collect(engine="streaming")
+    pairs = pairs.join(own, on="row").join(own, left_on="keeper", right_on="row", suffix="_keeper")
+    moved = pairs.join(found.rename({"doubt": "moved"}), on="row", how="left")
+    held_tools = pl.col("holds_tools") | ((pl.col("moved") == "tools_inside_call") & pl.col("is_twin")).fill_null(False)
+    differs = [pl.col(name) != pl.col(f"{name}_keeper") for name in ("input", "output")]
+    doubt = (
+        pl.when(held_tools & ~pl.col("asks_tool_keeper"))
+        .then(pl.lit("tools_inside_call", DOUBT))
+        .when(pl.any_horizontal(differs).fill_null(False))
+        .then(pl.lit("usage_disputed", DOUBT))
+    )
+    learnt = moved.select(row="keeper", doubt=doubt).drop_nulls()
+    counts = found.join(ends, on="row", how="anti")
+    return pl.concat([counts, learnt]).sort("row", "doubt").unique("row", keep="first", maintain_order=True)
 
 
 def _tools(rows: pl.DataFrame, calls: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
@@ -50,11 +75,18 @@ def _for_another(tools: pl.DataFrame, calls: pl.DataFrame, wrapped: pl.DataFrame
     return outer.select(pl.coalesce("keeper", "first")).to_series().drop_nulls().alias("row")
 
 
+def _while_another_ran(tools: pl.DataFrame, calls: pl.DataFrame, wrapped: pl.DataFrame) -> pl.Series:
+    """Calls that stand for a row a tool of which ran in their own time: two packages, of which only one sees tools."""
+    outer = wrapped.filter(pl.col("because") == "wrapper").select("row", "keeper").drop_nulls()
+    mine = calls.select("start", "end", "asks_tool", keeper="row")
+    both = tools.select("row", "tool_start").join(outer, on="row").join(mine, on="keeper")
+    return both.filter(_ran_inside() & (pl.col("tool_start") > pl.col("start")))["keeper"].alias("row")
+
+
 def _added_up(calls: pl.DataFrame, parent: pl.Series) -> pl.Series:
     """Calls after one that asked for a tool, under the same row, of a package that may add their usage up."""
-    siblings = calls.filter("adds_up").select(
-        "row", "start", "asks_tool", under=parent.gather(calls["at"].filter(calls["adds_up"]))
-    )
+    those = calls.filter("adds_up")
+    siblings = those.select("row", "start", "asks_tool", under=parent.gather(those["at"])).drop_nulls("under")
     before = pl.col("asks_tool").cast(pl.UInt32).cum_sum().shift(1, fill_value=0).over("under")
     return siblings.sort("start").filter(before > 0)["row"]
 

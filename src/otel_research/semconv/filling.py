@@ -16,8 +16,12 @@ _SINGLE = (
     "provider", "request_model", "response_model", "reported_cost_usd", "ttft_ms", "streaming", "finish_reason",
     "response_id", "service_tier", "temperature", "request_seed", "agent_name", "conversation_id", "user_id", "attempts",
 )  # fmt: skip
-FACTS = (*_COUNTS, *_PARTS, *_SINGLE)
-"""Columns that are filled where they are null: both counts together, parts only where they fit the counts."""
+_FAILURE = ("error_type", "error_kind")
+FACTS = (*_COUNTS, *_PARTS, *_SINGLE, *_FAILURE)
+"""Columns that are filled where they are null: both counts together, parts only where they fit the counts.
+
+A failure only where nobody tells of an answer: a wrapper may have failed at what it made of a good one.
+"""
 _KEYS = ["id", "start_ns"]
 _WHOLE = "_told_whole_ms"
 
@@ -88,11 +92,17 @@ def _gaps_filled(facts: list[str]) -> list[pl.Expr]:
     counted = unknown & (pl.col("_told_input_tokens").is_not_null() | pl.col("_told_output_tokens").is_not_null())
     duration = pl.coalesce(_WHOLE, "duration_ms")
     gaps = {name: _gap(name) & fits if name in _PARTS else _gap(name) for name in facts if name not in _COUNTS}
+    failed = pl.lit(False)
+    if "error_type" in gaps:
+        failed = gaps["error_type"] & unknown & ~counted
+        gaps |= {name: gaps[name] & failed for name in _FAILURE if name in gaps}
     if "ttft_ms" in gaps:
         gaps["ttft_ms"] &= times.possible_ttft(pl.col("_told_ttft_ms"), duration)
     flag = (
         pl.when(counted)
         .then(pl.lit("usage_from_twin"))
+        .when(failed)
+        .then(pl.lit("failure_from_twin"))
         .when(pl.any_horizontal(pl.lit(False), *gaps.values()))
         .then(pl.lit("filled_from_twin"))
     )
@@ -100,7 +110,7 @@ def _gaps_filled(facts: list[str]) -> list[pl.Expr]:
         duration.alias("duration_ms"),
         *(pl.when(unknown).then(f"_told_{name}").otherwise(name).alias(name) for name in _COUNTS),
         *(pl.when(gap).then(f"_told_{name}").otherwise(name).alias(name) for name, gap in gaps.items()),
-        with_flag(flag, pl.when(counted).then(_without_silence(counted)).otherwise("flags")),
+        with_flag(flag, pl.when(counted | failed).then(_without_silence(counted | failed)).otherwise("flags")),
     ]
 
 

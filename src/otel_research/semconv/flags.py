@@ -7,6 +7,7 @@ from functools import cache
 
 import polars as pl
 
+from otel_research.semconv import times
 from otel_research.semconv.dialect import NOTHING, by_word
 from otel_research.semconv.kinds import Batch
 
@@ -14,12 +15,14 @@ MEANING = {
     "stream_log": "a row logged at the end of a stream; `calls` joins it with the request's row",
     "total_mismatch": "the reported total is not input + output",
     "exclusive_input_fixed": "the input left out the cache; it was added",
-    "exclusive_output_fixed": "the output left out the reasoning; it was added",
+    "exclusive_output_fixed": "the output left out the reasoning; it was added (Google: what the total has more, where tools' results may be in)",
     "input_without_cache": "Anthropic's or Bedrock's input from a package that may leave the cache out and does not tell it",
+    "output_without_reasoning": "Google's output from a package that leaves the thoughts out and does not tell them",
     "inclusive_input_assumed": "Anthropic or Bedrock tokens with a cache, from an unknown package: read as the convention says",
     "bucketed_usage": "disjoint buckets were added up (Langfuse)",
     "zero_means_unknown": "zeros were written where nothing was reported",
     "stream_without_usage": "a streamed call reported no tokens",
+    "ended_early": "the span ended before its stream's first token: how long the call took is unknown",
     "usage_incomplete": "a chat that succeeded reported input or output tokens, not both",
     "implausible_tokens": "a count was negative, broken or larger than any request; it was not believed",
     "usage_missing": "a call that succeeded reported no tokens",
@@ -41,7 +44,9 @@ MEANING = {
     "malformed_attributes": "the attributes were not a JSON object",
     "attributes_dropped": "the SDK evicted attributes",
     "error_without_status": "the failure is only in an event or attribute; the status does not say error",
+    "usage_disputed": "another row of the same request has other counts; the row that stands nearest to the request was believed",
     "usage_from_twin": "the counts are from a row that was left out for this one",
+    "failure_from_twin": "only a row that was left out for this one says that it failed",
     "filled_from_twin": "other facts are from a row that was left out for this one",
 }
 """Every flag and what it says; rows carry them in this order."""
@@ -50,6 +55,12 @@ ESTIMATES = ("openlit.", "@openlit/", "langtrace_python_sdk.")
 """Scopes that estimate tokens of streams."""
 BY_LITELLM = "opentelemetry.instrumentation.genai.dspy"
 """A scope whose streams through LiteLLM have LiteLLM's estimate; they do not say that they are streams."""
+ON_BEDROCK = (
+    "opentelemetry.instrumentation.botocore",
+    "@opentelemetry/instrumentation-aws-sdk",
+    "io.opentelemetry.aws-sdk",
+)
+"""Scopes that estimate where Bedrock's InvokeModel reports nothing: they divide the text's length (0.66b2)."""
 PLUS_ONE = ("opentelemetry.instrumentation.anthropic", "@openlit/instrumentation-anthropic")
 """Scopes that add message_start's output count to the final one (Traceloop 0.62.4)."""
 _RAISED = "_flag "
@@ -106,10 +117,12 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         "exclusive_input_fixed": call & pl.col("was_exclusive") & ~pl.col("was_bucketed"),
         "exclusive_output_fixed": call & pl.col("was_short"),
         "input_without_cache": call & ~silent_call & pl.col("may_lack_cache"),
+        "output_without_reasoning": call & pl.col("may_lack_thoughts"),
         "inclusive_input_assumed": call & pl.col("is_assumed"),
         "bucketed_usage": call & pl.col("was_bucketed"),
         "zero_means_unknown": call & pl.col("is_silent"),
         "stream_without_usage": silent_call & streamed,
+        "ended_early": call & times.ended_early(),
         "usage_incomplete": call
         & ~failed
         & ~silent_call
@@ -120,7 +133,7 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         "usage_missing": silent_call & ~streamed,
         "estimated_tokens": call
         & pl.col("output_tokens").is_not_null()
-        & ((streamed & _from(ESTIMATES)) | _rebuilt_by_litellm()),
+        & ((streamed & _from(ESTIMATES)) | _rebuilt_by_litellm() | _estimated_on_bedrock()),
         "possible_partial_usage": call & failed & pl.max_horizontal("input_tokens", "output_tokens").is_not_null(),
         "possible_output_plus_one": call
         & streamed
@@ -151,6 +164,12 @@ def _rebuilt_by_litellm() -> pl.Expr:
     """What DSPy got from LiteLLM's chunks has the requested model for the answering one, and an id, which DSPy's own streams lack."""
     copied = (pl.col("request_model") == pl.col("response_model")) & pl.col("response_id").is_not_null()
     return (pl.col("scope") == BY_LITELLM) & copied
+
+
+def _estimated_on_bedrock() -> pl.Expr:
+    """Of these vendors' models InvokeModel reports no usage."""
+    vendor = by_word(pl.col("request_model"), lambda model: model.str.extract(r"(mistral\.|cohere\.)")).is_not_null()
+    return _from(ON_BEDROCK) & vendor
 
 
 def _from(scopes: tuple[str, ...]) -> pl.Expr:

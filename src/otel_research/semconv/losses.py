@@ -22,6 +22,14 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
     ("opentelemetry.instrumentation.google_genai", "", "automatic function calling is one span with the last request's usage (1.3b0)"),
     ("opentelemetry.instrumentation.anthropic", "", "streamed output tokens are one too many (Traceloop 0.62.4)"),
     ("opentelemetry.instrumentation.bedrock", "", "the request model loses its vendor (Traceloop 0.62.4)"),
+    ("opentelemetry.instrumentation.bedrock", "", "InvokeModel's cached tokens are not recorded; Llama streams lack output (Traceloop 0.62.4)"),
+    ("opentelemetry.instrumentation.botocore", "", "InvokeModel's cached tokens are not recorded; tokens of Mistral and Cohere models are estimated (0.66b2)"),
+    ("opentelemetry.instrumentation.genai.bedrock", "", "cached tokens of InvokeModel for Nova are not recorded (1.3b0)"),
+    ("opentelemetry.instrumentation.cohere", "", "embed and rerank carry no usage; a stream that failed looks like success (Traceloop 0.62.4)"),
+    ("opentelemetry.instrumentation.google_generativeai", "", "embeddings give no span; automatic function calling is one span with the last request's usage (Traceloop 0.62.4)"),
+    ("opentelemetry.instrumentation.together", "", "the asynchronous client and embeddings give no span (Traceloop 0.62.4)"),
+    ("opentelemetry.instrumentation.voyageai", "", "multimodal embeddings give no span (Traceloop 0.62.4)"),
+    ("opentelemetry.instrumentation.vertexai", "2.", "streams give no span; thoughts and cached tokens are not recorded (2.2b0)"),
     ("opentelemetry.instrumentation.crewai", "", "no model calls (Traceloop 0.62.4 on crewai 1.15)"),
     ("opentelemetry.instrumentation.llamaindex", "", "no model calls with llama-index-llms-openai 0.8 (Traceloop 0.62.4)"),
     ("opentelemetry.instrumentation.ollama", "", "embeddings give no span (Traceloop 0.62.4)"),
@@ -30,10 +38,19 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
     ("openinference.instrumentation.dspy", "", "no usage: LiteLLM's instrumentation has it, where DSPy is told to ask through LiteLLM (0.1.48 on DSPy 3.4)"),
     ("openinference.instrumentation.google_genai", "", "automatic function calling is one span with the last request's usage"),
     ("openinference.instrumentation.haystack", "", "cached and reasoning tokens and embedding usage are not recorded (0.1.46)"),
-    ("openinference.instrumentation.llama_index", "", "embeddings carry no usage (4.6.1)"),
+    ("openinference.instrumentation.llama_index", "", "embeddings carry no usage; streams are ended when they are opened (4.6.1)"),
     ("openinference.instrumentation.ollama", "", "generate() and embeddings give no span (0.1.13)"),
     ("openinference.instrumentation.bedrock", "", "InvokeModel embeddings carry no usage (0.1.61)"),
-    ("openinference.instrumentation.groq", "", "streams carry no usage (0.1.33)"),
+    ("openinference.instrumentation.groq", "", "streams carry no usage; embeddings give no span (0.1.33)"),
+    ("openinference.instrumentation.together", "", "embeddings and legacy completions give no span; no cached or reasoning tokens"),
+    ("openinference.instrumentation.mistralai", "", "embeddings and fill-in-the-middle give no span"),
+    ("openinference.instrumentation.portkey", "", "streams carry no usage and look like success where they broke; embeddings and Responses give no span"),
+    ("openinference.instrumentation.ag2", "", "agents and tools only, no model calls: add the client's own instrumentation"),
+    ("openinference.instrumentation.guardrails", "", "no model calls of its own: add the client's own instrumentation"),
+    ("openinference.instrumentation.claude_agent_sdk", "", "agents and tools only: an agent's sum is all that is told of its calls"),
+    ("opentelemetry.instrumentation.groq", "", "embeddings give no span (Traceloop 0.62.4)"),
+    ("opentelemetry.instrumentation.agno", "", "agents and tools only, no model calls (Traceloop 0.62.4): add the client's own instrumentation"),
+    ("opentelemetry.instrumentation.genai.portkey", "", "embeddings and Responses give no span"),
     ("openinference.instrumentation.instructor", "", "no model calls of its own (0.1.29)"),
     ("openinference.instrumentation.google_adk", "", "calls are missing on ADK 2 (1.0.5)"),
     ("@arizeai/openinference-instrumentation-openai", "", "failed calls give no span, embeddings no usage (4.2.7)"),
@@ -60,6 +77,7 @@ def of(scope: str | None, version: str | None) -> list[str]:
 
 
 def _begins(scope: str, begin: str) -> bool:
-    """`a.b` is the scope `a.b` and those below it (`a.b.c`, `a.b-c`), not `a.bc` or `a.b_c`."""
+    """`a.b` is the scope `a.b` and those below it (`a.b.c`, `a.b-c`), not `a.bc`, `a.b_c` or another way of its own (`a.b._c`)."""
     rest = scope.removeprefix(begin)
-    return scope.startswith(begin) and (not rest or begin.endswith(".") or rest[0] in ".-")
+    below = rest[:1] in (".", "-") and not rest.startswith("._")
+    return scope.startswith(begin) and (not rest or begin.endswith(".") or below)

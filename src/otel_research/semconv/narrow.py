@@ -17,6 +17,8 @@ CALL = 3
 _FAMILIES = {"embeddings": 1, "rerank": 2}
 ADDS_UP = "org.springframework"
 """Beginning of a scope that in some versions adds the requests before a tool call to the one after it."""
+PLATFORMS = ("braintrust", "laminar", "langfuse", "langsmith", "mlflow", "openlit")
+"""Dialects whose packages write what several instrumentations see under one scope: an outer row's numbers may be another's."""
 BUCKETS = 256
 """Traces are dealt into so many: whatever is above or below a row is in the row's own."""
 _NUMBER = pl.UInt8()
@@ -64,7 +66,9 @@ def links() -> list[pl.Expr]:
         pl.when(counts()).then(pl.lit(CALL, dtype=_NUMBER)).otherwise(part).alias("part"),
         apart.alias("is_aside"),
         is_request().alias("is_request"),
-        (pl.col("role").is_in(["agent", "chain"]) & _sums()).fill_null(False).alias("is_rollup"),
+        ((pl.col("role").is_in(["agent", "chain"]) | pl.col("role").is_null()) & _sums())
+        .fill_null(False)
+        .alias("is_rollup"),
     ]
 
 
@@ -74,12 +78,15 @@ def _sums() -> pl.Expr:
 
 def facts() -> list[pl.Expr]:
     """What tells one call from another: needed of calls only."""
-    is_log = pl.col("flags").str.contains("stream_log", literal=True).fill_null(False)
+    is_log = _has_flag("stream_log")
     length = (pl.col("duration_ms").fill_null(0) * 1e6).cast(pl.Int64)
     return [
         *place(),
         (pl.col("start_ns") - pl.when(is_log).then(length).otherwise(0)).alias("start"),
         pl.col("end_ns").fill_null(_FOREVER).alias("end"),
+        # Left at its first chunk, or never ended: the span's end is not the request's.
+        (pl.col("end_ns").is_null() | _has_flag("ended_early") | _has_flag("stream_without_usage")).alias("is_open"),
+        _has_flag("tools_inside_call").alias("holds_tools"),
         is_log.alias("is_log"),
         (pl.col("kind") == "server").fill_null(False).alias("serves"),
         (pl.col("kind") == "internal").fill_null(False).alias("is_internal"),
@@ -97,12 +104,19 @@ def facts() -> list[pl.Expr]:
         .alias("scope"),
         pl.col("scope").fill_null("").hash(4).alias("package"),
         (pl.col("scope").fill_null("") != "").alias("is_scoped"),
+        ((pl.col("scope").fill_null("") != "") & ~pl.col("dialect").is_in(PLATFORMS))
+        .fill_null(True)
+        .alias("writes_alone"),
         pl.col("experiment_id").hash(1).alias("owner"),
         pl.when(pl.col("trial_id").is_not_null()).then(pl.col("trial_id").hash(7)).alias("trial"),
         pl.when(pl.col("response_id").is_not_null()).then(pl.col("response_id").hash(5)).alias("response"),
         _tail("request_model").cast(pl.Categorical).alias("model"),
         _tail("response_model").cast(pl.Categorical).alias("answered"),
     ]
+
+
+def _has_flag(name: str) -> pl.Expr:
+    return pl.col("flags").str.contains(name, literal=True).fill_null(False)
 
 
 def _number(words: str, table: dict[str, int]) -> pl.Expr:

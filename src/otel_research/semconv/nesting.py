@@ -59,7 +59,7 @@ def without_circles(above: pl.Series) -> pl.Series:
 AGENT, TOOL = 1, 2
 """Barriers between two calls, by height."""
 _FACTS = (
-    "key", "input", "output", "failed", "family", "start", "end", "serves", "is_internal", "package", "is_scoped", "model", "answered",
+    "key", "input", "output", "failed", "family", "start", "end", "serves", "is_internal", "package", "writes_alone", "model", "answered",
 )  # fmt: skip
 CLOSE_NS = 50_000_000
 """How far apart the ends of one request may be in two rows that have little but their time in common."""
@@ -78,12 +78,13 @@ def wrapped(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]
     pairs = inner.join(outer, left_on="above", right_on="row", how="left", suffix="_outer")
     pairs = pairs.filter(pl.col("family").eq_missing(pl.col("family_outer")))
     has_inner, has_outer = _has_usage(""), _has_usage("_outer")
-    pairs = pairs.with_columns(_is_nested().alias("is_nested"))
-    is_apart = (pl.col("crossed") == TOOL) | ((pl.col("crossed") == AGENT) & has_outer) | pl.col("is_nested")
+    pairs = pairs.with_columns(_is_nested().any().over("above").alias("is_nested"))
+    is_apart = (pl.col("crossed") == TOOL) | ((pl.col("crossed") == AGENT) & has_outer)
     attempts_only = (pl.col("failed") & ~has_inner).all().over("above")
     stands_alone = has_outer & ~pl.col("failed_outer") & attempts_only
-    nesting = pairs.filter("is_nested")["above"].unique()
-    pairs = pairs.filter((~is_apart | _is_one_request().any().over("above")) & ~stands_alone)
+    nest = pairs.filter("is_nested")["above"].unique()
+    is_wrapped = ~is_apart | _is_one_request().any().over("above")
+    pairs = pairs.filter(is_wrapped & ~stands_alone & ~pl.col("is_nested"))
     is_served = _served(pairs)
     told = pairs.filter(~is_served).with_columns(
         only_outer_counts=has_outer & (~has_inner).all().over("above"),
@@ -91,7 +92,7 @@ def wrapped(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]
         siblings=pl.len().over("above"),
     )
     names = {"above": "outer", "row": "inner"}
-    return told.rename(names), pairs.filter(is_served).rename(names), nesting
+    return told.rename(names), pairs.filter(is_served).rename(names), nest
 
 
 def _is_nested() -> pl.Expr:
@@ -99,14 +100,14 @@ def _is_nested() -> pl.Expr:
 
     So does a package that asks again, or hands over to another agent, before the span of the first request has ended.
     """
-    one_package = (pl.col("package") == pl.col("package_outer")) & pl.col("is_scoped")
+    one_package = (pl.col("package") == pl.col("package_outer")) & pl.col("writes_alone") & ~pl.col("serves_outer")
     both = _has_usage("") & _has_usage("_outer") & ~pl.col("failed_outer")
     less = [pl.col(f"{name}_outer") < pl.col(name).sum().over("above") for name in ("input", "output")]
     other_model = (pl.col("model") != pl.col("model_outer")) & (
         pl.col("answered") != pl.col("answered_outer")
     ).fill_null(True)
     no_sum = pl.any_horizontal(*(each.fill_null(False) for each in less), other_model.fill_null(False))
-    return (one_package & both & no_sum).fill_null(False) & ~_is_one_request().any().over("above")
+    return (one_package & both & no_sum).fill_null(False) & ~_same_usage().any().over("above")
 
 
 def _served(pairs: pl.DataFrame) -> pl.Series:
@@ -126,12 +127,17 @@ def _served(pairs: pl.DataFrame) -> pl.Series:
 
 
 def _is_one_request() -> pl.Expr:
-    """The inner row's usage or the sum of all inner rows' is the outer one's; or nothing but the time can tell."""
-    equal = pl.col("input").eq_missing(pl.col("input_outer")) & pl.col("output").eq_missing(pl.col("output_outer"))
-    sums = [pl.col(name).sum().over("above") == pl.col(f"{name}_outer") for name in ("input", "output")]
+    """The usage is the same; or nothing but the time can tell."""
     starts, ends = ((pl.col(name) - pl.col(f"{name}_outer")).abs() <= CLOSE_NS for name in ("start", "end"))
     silent = ~_has_usage("") | ~_has_usage("_outer")
-    return (_has_usage("_outer") & (equal | pl.all_horizontal(sums).fill_null(False))) | (silent & starts & ends)
+    return _same_usage() | (silent & starts & ends)
+
+
+def _same_usage() -> pl.Expr:
+    """The inner row's usage or the sum of all inner rows' is the outer one's."""
+    equal = pl.col("input").eq_missing(pl.col("input_outer")) & pl.col("output").eq_missing(pl.col("output_outer"))
+    sums = [pl.col(name).sum().over("above") == pl.col(f"{name}_outer") for name in ("input", "output")]
+    return _has_usage("_outer") & (equal | pl.all_horizontal(sums).fill_null(False))
 
 
 def _has_usage(side: str) -> pl.Expr:

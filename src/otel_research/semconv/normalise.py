@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import claude_code, evaluations, events, failures, flags, keys, llama_index, steps, unmapped
+from otel_research.semconv import (
+    claude_code,
+    evaluations,
+    event_usage,
+    events,
+    failures,
+    flags,
+    keys,
+    llama_index,
+    steps,
+    unmapped,
+)
 from otel_research.semconv.dialect import Attributes
 from otel_research.semconv.kinds import Batch
 from otel_research.spans import schema
@@ -53,8 +64,9 @@ def _of_batch(batch: pl.Series) -> pl.Series:
 
 
 def _told(rows: pl.DataFrame) -> pl.Series:
-    """The attributes, rewritten in rows of packages that no table of names can read."""
+    """The attributes, rewritten in rows of packages that no table of names can read, or with what their events tell."""
     attributes = claude_code.told(rows["scope"], rows["attributes"])
+    attributes = event_usage.told(attributes, rows["events"])
     return llama_index.told(rows["scope"], attributes, rows["events"])
 
 
@@ -69,6 +81,6 @@ def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:
     for step in steps.for_keys(present, failures.may_have(frame, Attributes(present).has)):
         batch.add(step)
     batch.put(evaluations.read(batch, rows["attributes"], rows["events"]).alias("evaluations"))
-    batch.put(unmapped.unread_counts(batch, rows["attributes"]).alias("is_unread"))
+    batch.put(unmapped.unread_counts(batch, rows["attributes"], rows["events"]).alias("is_unread"))
     flags.add(batch)
     return batch.select(_OUT).select(pl.col(name).cast(dtype) for name, dtype in _OUT.items())

@@ -26,6 +26,8 @@ PROVIDERS = {
     "gemini": "gcp.gemini",
     "google_genai": "gcp.gemini",
     "google-genai": "gcp.gemini",
+    "google_ai_gemini": "gcp.gemini",
+    "googlegeminiai": "gcp.gemini",
     "google-gla": "gcp.gemini",
     "google_ai_studio": "gcp.gemini",
     "google.generative-ai": "gcp.gemini",

@@ -48,7 +48,11 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
             _in_buckets(attributes).alias("was_bucketed"),
             (tokens.output_from_total() | tokens.exclusive_output()).alias("was_short"),
         ),
-        (tokens.assumed_inclusive().alias("is_assumed"), tokens.without_cache().alias("may_lack_cache")),
+        (
+            tokens.assumed_inclusive().alias("is_assumed"),
+            tokens.without_cache(attributes).alias("may_lack_cache"),
+            tokens.without_thoughts(attributes).alias("may_lack_thoughts"),
+        ),
         tuple(tokens.billable()),
         tuple(failures.ending() if is_troubled else failures.none()),
         tuple(times.spent(attributes)),

@@ -22,7 +22,7 @@ def milliseconds(nanoseconds: pl.Expr) -> pl.Expr:
 def spent(attributes: Attributes) -> Iterable[pl.Expr]:
     """How long the span took; null for a point in time, an interrupted or an impossible one."""
     span = milliseconds(pl.col("end_ns") - pl.col("start_ns"))
-    possible = (pl.col("status") != "interrupted") & (span >= 0)
+    possible = (pl.col("status") != "interrupted") & (span >= 0) & ~ended_early()
     measured = pl.coalesce("measured_ms", pl.col("measured_us") / 1e3)
     logged = pl.col("logged_s") * 1e3
     is_log = attributes.text("logfire.span_type") == "log"
@@ -39,6 +39,11 @@ def spent(attributes: Attributes) -> Iterable[pl.Expr]:
     )
     yield _written_ttft().alias("ttft_ms")
     yield _streaming(attributes).alias("streaming")
+
+
+def ended_early() -> pl.Expr:
+    """Spans that were ended when a stream was opened, not when it was read: its first token came later."""
+    return (pl.col("first_token_ns") > pl.col("end_ns") + int(_SLACK_MS * 1e6)).fill_null(False)
 
 
 def _written_ttft() -> pl.Expr:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 import polars as pl
 
-from otel_research.semconv.dialect import by_word
+from otel_research.semconv.dialect import Attributes, by_word
 
 EXCLUSIVE_INPUT: tuple[tuple[str, str], ...] = (
     ("opentelemetry.instrumentation.bedrock", "aws.bedrock"),
@@ -25,24 +25,30 @@ EXCLUSIVE_INPUT: tuple[tuple[str, str], ...] = (
 )
 """(beginning of the scope, provider) whose input leaves out the cache. Seen in 1.3b0, 0.66b2, 0.62.4, openlit 1.45."""
 
-WITHOUT_CACHE = (("ai", "anthropic"), ("ai", "aws.bedrock"), ("org.springframework", "anthropic"))
-"""(beginning of the scope, provider) that may write the input beside the cache and no word of the cache (AI SDK 5, Spring AI 1)."""
-
 INCLUSIVE_INPUT = (
-    "com.anthropic.sdk",
-    "opentelemetry.instrumentation.anthropic",
-    "opentelemetry.instrumentation.genai.anthropic",
-    "openinference.",
-    "pydantic-ai",
-    "logfire.",
-    "litellm",
-    "langsmith",
-    "langfuse",
-    "mlflow",
-    "lmnr",
-    "ai",
+    r"^(com\.anthropic\.sdk|opentelemetry\.instrumentation\.(genai\.)?anthropic|openinference\.|pydantic-ai|logfire\.|litellm"
+    r"|langsmith|langfuse|mlflow|lmnr|ai$)"
 )
 """Scopes seen to pass Anthropic's input on with the cache inside."""
+
+WITHOUT_CACHE = (
+    r"^(ai$|org\.springframework|strands\.|com\.arize\.instrumentation\.langchain4j|@traceloop/instrumentation-anthropic"
+    r"|@arizeai/openinference-instrumentation-anthropic|opentelemetry\.instrumentation\.(genai\.)?(bedrock|botocore)"
+    r"|@opentelemetry/instrumentation-aws-sdk|io\.opentelemetry\.aws-sdk)"
+)
+"""Scopes that may write the input beside the cache and no word of the cache.
+
+AI SDK 5, Spring AI 1, Strands, LangChain4j, clients in JavaScript; on Bedrock InvokeModel, whose usage is in each
+vendor's own words (0.62.4, 0.66b2, Nova: 1.3b0), and all of it in Java and JavaScript.
+"""
+_CACHES = "(claude|anthropic|nova)"
+"""Models for which a provider has a cache whose tokens are billed beside the input."""
+WITHOUT_THOUGHTS = r"(^org\.springframework|^opentelemetry\.instrumentation\.vertexai)"
+"""Scopes that write Google's output without the thoughts and without a total (LangChain4j's own; OpenTelemetry's 2.2b0)."""
+THOUGHTS_BESIDE = "qwen-code"
+"""The scope of a program that tells Google's thoughts beside the output, without a total."""
+KOOG = "koog.event.id"
+"""On the calls of Koog, whose scope is the program's name; it writes the provider's input and output and nothing else."""
 
 MOST = 10**9
 """More tokens than any request has."""
@@ -75,9 +81,19 @@ def counts(told: Collection[str]) -> list[pl.Expr]:
     heard = pl.when(~pl.col("is_silent"))
     # What no span wrote stays one null for all rows: looking at each row's would cost as much as a count does.
     each = [
-        (heard.then(_WHOLE + name) if name in told else _NONE).alias(name) for name in COUNTS if name != "total_tokens"
+        (heard.then(_WHOLE + name) if name in told else _NONE).alias(name)
+        for name in COUNTS
+        if name not in ("total_tokens", "input_tokens")
     ]
+    each.append((heard.then(_asked()) if "input_tokens" in told else _NONE).alias("input_tokens"))
     return [*each, *(pl.col(_WHOLE + name).alias(name) for name in ("total_tokens", _FRESH))]
+
+
+def _asked() -> pl.Expr:
+    """The input. Of an answer to nothing, not even to a cache, it is not known (LangChain's streams of Anthropic)."""
+    cached = pl.sum_horizontal(_WHOLE + "cache_read_tokens", _WHOLE + "cache_write_tokens")
+    answered = (pl.col(_WHOLE + "output_tokens") > 0).fill_null(False)
+    return pl.when((pl.col(_WHOLE + "input_tokens") > 0) | (cached > 0) | ~answered).then(_WHOLE + "input_tokens")
 
 
 def silent() -> pl.Expr:
@@ -116,9 +132,31 @@ def _is_of(packages: Iterable[tuple[str, str]]) -> pl.Expr:
     return pl.any_horizontal(scope.str.starts_with(begin) & (provider == who) for begin, who in packages)
 
 
-def without_cache() -> pl.Expr:
-    """Rows whose input may leave out a cache that they do not tell."""
-    return (_is_of(WITHOUT_CACHE) & pl.col("cache_read_tokens").is_null()).fill_null(False)
+def without_cache(attributes: Attributes) -> pl.Expr:
+    """Rows whose input may leave out a cache that they do not tell; of Bedrock's Converse botocore's tell it where there is one."""
+    caches = by_word(pl.col("request_model"), lambda model: model.str.to_lowercase().str.extract(_CACHES)).is_not_null()
+    converses = attributes.text("rpc.method").str.starts_with("Converse").fill_null(False)
+    told = converses & pl.col("scope").str.starts_with("opentelemetry.")
+    those = _of_scope(WITHOUT_CACHE) | attributes.text(KOOG).is_not_null()
+    return (those & caches & pl.col("cache_read_tokens").is_null() & ~told).fill_null(False)
+
+
+def without_thoughts(attributes: Attributes) -> pl.Expr:
+    """Google's rows whose output may leave out thoughts that they do not tell."""
+    those = _of_scope(WITHOUT_THOUGHTS) | attributes.text(KOOG).is_not_null()
+    untold = (
+        pl.col("total_tokens").is_null() & pl.col("reasoning_tokens").is_null() & pl.col("output_tokens").is_not_null()
+    )
+    return (those & _is_google() & untold).fill_null(False)
+
+
+def _of_scope(pattern: str) -> pl.Expr:
+    return by_word(pl.col("scope"), lambda scope: scope.str.extract(pattern)).is_not_null()
+
+
+def _is_google() -> pl.Expr:
+    is_gemini = pl.col("request_model").fill_null("").str.contains("gemini", literal=True)
+    return pl.col("provider").fill_null("").str.starts_with("gcp.") | is_gemini
 
 
 def in_buckets(attributes_say: pl.Expr) -> pl.Expr:
@@ -137,33 +175,30 @@ def in_buckets(attributes_say: pl.Expr) -> pl.Expr:
 
 def output_from_total() -> pl.Expr:
     """Google rows whose output leaves out the thoughts: the total knows."""
-    google = pl.col("provider").fill_null("").str.starts_with("gcp.") | pl.col("request_model").fill_null(
-        ""
-    ).str.contains("gemini", literal=True)
     sum_ = pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
-    return (google & (pl.col("total_tokens") > sum_)).fill_null(False)
+    return (_is_google() & (pl.col("total_tokens") > sum_)).fill_null(False)
 
 
 def exclusive_output() -> pl.Expr:
     """Rows whose total only adds up with the reasoning beside the output, or with more reasoning than output."""
     reasoning, out, total = pl.col("reasoning_tokens"), pl.col("output_tokens"), pl.col("total_tokens")
     sum_ = pl.col("input_tokens") + out + reasoning
-    says_so = [total == sum_, total == sum_ + _cached(), reasoning > out]
-    says_so = pl.any_horizontal(condition.fill_null(False) for condition in says_so)
+    beside = (pl.col("scope") == THOUGHTS_BESIDE) & _is_google()
+    signs = (total == sum_, total == sum_ + _cached(), reasoning > out, beside)
+    says_so = pl.any_horizontal(sign.fill_null(False) for sign in signs)
     return (reasoning > 0).fill_null(False) & says_so
 
 
 def assumed_inclusive() -> pl.Expr:
-    """Rows of a provider that bills the cache beside the input, from a package of unknown habit, without a total."""
-    known = by_word(pl.col("scope"), _is_known_inclusive).is_not_null()
-    doubtful = (
-        pl.col("provider").is_in(["anthropic", "aws.bedrock"]) & (_cached() > 0) & pl.col("total_tokens").is_null()
-    )
-    return (doubtful & ~known & ~pl.col("was_exclusive") & pl.col(_FRESH).is_null()).fill_null(False)
+    """Rows of a provider that bills the cache beside the input, from a package of unknown habit.
 
-
-def _is_known_inclusive(scope: pl.Expr) -> pl.Expr:
-    return pl.when(pl.any_horizontal(scope.str.starts_with(begin) for begin in INCLUSIVE_INPUT)).then(pl.lit("known"))
+    A total that is the sum of the two counts says nothing: packages make it themselves.
+    """
+    beside = pl.col("provider").is_in(["anthropic", "aws.bedrock"]) & (_cached() > 0)
+    own_total = pl.col("total_tokens") == pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
+    doubtful = beside & (pl.col("total_tokens").is_null() | own_total.fill_null(False))
+    known = _of_scope(INCLUSIVE_INPUT) | pl.col("was_exclusive") | pl.col(_FRESH).is_not_null()
+    return (doubtful & ~known).fill_null(False)
 
 
 def billable() -> list[pl.Expr]:

@@ -32,6 +32,7 @@ _FACTS = (
     "is_scoped",
     "start",
     "end",
+    "is_open",
     "input",
     "output",
     "model",
@@ -57,8 +58,8 @@ def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
     """
     rules = (
         (_alike_parts, ["owner", "family", "response"], _overlap()),
-        (_alike_parts, ["owner", "family", "input", "output"], _contained() & _alike() & _counted() & _one_answer()),
-        (_near_parts, ["owner", "family"], _contained() & _alike() & _close() & _agree() & _one_answer() & _scoped()),
+        (_alike_parts, ["owner", "family", "input", "output"], _same_usage() & _alike() & _one_answer()),
+        (_near_parts, ["owner", "family"], _inside() & _alike() & _close() & _agree() & _one_answer() & _scoped()),
     )
     found = pl.DataFrame(schema=_FOUND)
     for strength, (parts, keys, holds) in enumerate(rules):
@@ -153,7 +154,20 @@ _PAIR = (
 
 
 def _overlap() -> pl.Expr:
-    return (pl.col("start") <= pl.col("end_r") + SLACK_NS) & (pl.col("start_r") <= pl.col("end") + SLACK_NS)
+    """Of two rows in the order of their starts; an end that is not the request's says nothing."""
+    return (pl.col("start_r") <= pl.col("end") + SLACK_NS) | (pl.col("is_open") & _begin_together())
+
+
+def _inside() -> pl.Expr:
+    """One interval inside the other; where an end is not the request's, they need only begin together."""
+    return _contained() | ((pl.col("is_open") | pl.col("is_open_r")) & _begin_together())
+
+
+def _mostly_together() -> pl.Expr:
+    """Half of the shorter one is in the other: two packages that end a stream at another moment."""
+    shared = pl.min_horizontal("end", "end_r") - pl.col("start_r")
+    lengths = (pl.col("end") - pl.col("start"), pl.col("end_r") - pl.col("start_r"))
+    return shared * 2 >= pl.min_horizontal(*lengths)
 
 
 def _contained() -> pl.Expr:
@@ -164,8 +178,12 @@ def _contained() -> pl.Expr:
 
 
 def _close() -> pl.Expr:
-    starts, ends = (pl.col("start") - pl.col("start_r")).abs(), (pl.col("end") - pl.col("end_r")).abs()
-    return (starts <= CLOSE_NS) & (ends <= CLOSE_NS)
+    ends = (pl.col("end") - pl.col("end_r")).abs() <= CLOSE_NS
+    return _begin_together() & (ends | pl.col("is_open") | pl.col("is_open_r"))
+
+
+def _begin_together() -> pl.Expr:
+    return (pl.col("start") - pl.col("start_r")).abs() <= CLOSE_NS
 
 
 def _one_trial() -> pl.Expr:
@@ -182,8 +200,10 @@ def _scoped() -> pl.Expr:
     return pl.col("is_scoped") & pl.col("is_scoped_r")
 
 
-def _counted() -> pl.Expr:
-    return pl.col("input").is_not_null() | pl.col("output").is_not_null()
+def _same_usage() -> pl.Expr:
+    """Of rows with equal counts: one inside the other; where both counts are known, half of one in the other."""
+    asked, answered = pl.col("input").is_not_null(), pl.col("output").is_not_null()
+    return (asked | answered) & (_inside() | (asked & answered & _mostly_together()))
 
 
 def _agree() -> pl.Expr:

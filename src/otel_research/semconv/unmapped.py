@@ -43,13 +43,20 @@ _LIMIT = r'(?i)"[^"]{0,60}max[^"]{0,60}"'
 """What a request may use at most is no count."""
 
 
-def unread_counts(batch: Batch, attributes: pl.Series) -> pl.Series:
-    """Rows that no dialect explained and that count tokens all the same: what a model call of an unknown package looks like."""
-    at = batch.select(["dialect"]).to_series().is_null().arg_true()
-    told = attributes.gather(at).cast(pl.String)
-    at = at.filter(told.str.contains_any(["oken"], ascii_case_insensitive=True).fill_null(False))
-    counts = attributes.gather(at).cast(pl.String).str.replace_all(_LIMIT, '""').str.contains(_COUNT)
-    return pl.repeat(False, len(attributes), dtype=pl.Boolean, eager=True).scatter(at, counts)
+def unread_counts(batch: Batch, attributes: pl.Series, events: pl.Series) -> pl.Series:
+    """Rows that are nothing we know and count tokens all the same: what a model call of an unknown package looks like."""
+    rows = batch.select(["role", "rollup_input_tokens", "rollup_output_tokens"])
+    at = rows.select(pl.all_horizontal(pl.all().is_null())).to_series().arg_true()
+    found = pl.repeat(False, len(attributes), dtype=pl.Boolean, eager=True)
+    return found.scatter(at, _counting(attributes, at) | _counting(events, at))
+
+
+def _counting(texts: pl.Series, at: pl.Series) -> pl.Series:
+    """Which of the texts at these places hold a count of tokens."""
+    told = texts.gather(at).cast(pl.String)
+    near = told.str.contains_any(["oken"], ascii_case_insensitive=True).fill_null(False)
+    counts = told.filter(near).str.replace_all(_LIMIT, '""').str.contains(_COUNT)
+    return near.scatter(near.arg_true(), counts)
 
 
 _COUNTED = ("gen_ai.usage.", "llm.token_count.", "llm.usage.", "ai.usage.")

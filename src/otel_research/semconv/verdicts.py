@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import transport, trees, twins
+from otel_research.semconv import doubts, transport, trees, twins
 from otel_research.semconv.doubts import DOUBT
 
 _REASON = pl.Enum(["wrapper", "inner", "twin", "stream_log", "stream_request", "aside"])
@@ -24,7 +24,7 @@ NOTHING = pl.DataFrame(
 _CHAIN = 16
 """Rows stand for rows that stand for others at most 2**16 deep."""
 _NO_ROW = pl.lit(None, dtype=pl.UInt32)
-_MEMBER = ("row", "label", "is_record", "is_log", "input", "output", "start", "end", "key", "package")
+_MEMBER = ("row", "label", "is_record", "is_log", "is_open", "input", "output", "start", "end", "key", "package")
 _NO_TWIN = pl.DataFrame(schema={"row": pl.UInt32, "because": _REASON, "keeper": pl.UInt32})
 
 
@@ -75,10 +75,12 @@ def _twins(calls: pl.LazyFrame, linked: pl.DataFrame) -> pl.DataFrame:
 
 
 def _but_one(members: pl.DataFrame) -> pl.DataFrame:
-    """Of the rows with one label: all but the one that stays (counted, not a log, the innermost)."""
+    """Of the rows with one label: all but the one that stays (counted, not a log, with an end, the innermost)."""
     silent = pl.col("input").is_null() & pl.col("output").is_null()
     members = members.with_columns(silent=silent.cast(pl.Int8), length=pl.col("end") - pl.col("start"))
-    members = members.sort("label", "is_record", "silent", "is_log", "length", pl.col("start").neg(), "key", "row")
+    members = members.sort(
+        "label", "is_record", "silent", "is_log", "is_open", "length", pl.col("start").neg(), "key", "row"
+    )
     first = {name: pl.col(name).first().over("label") for name in ("row", "is_log", "package")}
     its_request = first["is_log"] & (pl.col("package") == first["package"])
     because = (
@@ -107,7 +109,7 @@ def _resolved(left_out: pl.DataFrame) -> pl.DataFrame:
 def _lines(calls: pl.LazyFrame, left_out: pl.DataFrame, found: trees.Trees) -> pl.DataFrame:
     ends = left_out.select("row", "because").join(_resolved(left_out), on="row", how="left", maintain_order="left")
     apart = _without(found.aside, left_out).with_columns(because=pl.lit("aside", _REASON), keeper=_NO_ROW)
-    doubtful = _without(found.doubtful, left_out)
+    doubtful = doubts.told(found.doubtful, ends, calls)
     lines = pl.concat([ends, apart]).join(doubtful, on="row", how="full", coalesce=True)
     lines = lines.join(_resent(ends, found.resent), on="row", how="full", coalesce=True)
     named = pl.concat([lines["row"], lines["keeper"]]).unique().to_frame("row")

@@ -18,6 +18,7 @@ OPERATIONS = {
     "message": "chat",
     "messages": "chat",
     "generate_content": "chat",
+    "generatecontent": "chat",
     "completion": "chat",
     "completions": "chat",
     "acompletion": "chat",
