@@ -176,6 +176,8 @@ def test_what_may_be_added_up_is_said() -> None:
         ('{"output":"{\\"inputTokens\\": 150}"}', True),
         ('{"x.usage.totalTokenCount":"12"}', True),
         ('{"max_output_tokens":10}', False),
+        ('{"config":"{\\"input_token_limit\\": 4000}"}', False),
+        ('{"csrf_token_input":123,"reasoning_tokens_cost":1.5}', False),
         ('{"note":"the input tokens were 5"}', False),
         ('{"llm.output_tokens":0}', False),
         (None, False),

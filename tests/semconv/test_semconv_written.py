@@ -42,7 +42,7 @@ LOSSES = {
     "langchain_anthropic_stream_input_zero": "usage_incomplete",
     "langtrace_2024": "unread_token_counts",
     "livekit_realtime_text_only": "total_mismatch",
-    "llamaindex_oi_stream_no_usage_twice": "ended_early",
+    "llamaindex_oi_stream_no_usage_twice": "stream_without_usage",
     "mastra_steps": "tools_inside_call",
     "oi_claude_agent_sdk": "usage_without_calls",
     "oi_claude_agent_sdk_mixed": "usage_without_calls",

@@ -29,7 +29,7 @@ def _renamed(text: str | None) -> str | None:
         given = msgspec.json.decode(text or "{}")
         plain = {key if "." in key else _PREFIX + key: value for key, value in given.items()}
         return msgspec.json.encode(plain | _failed(given) | _resent(given)).decode()
-    except (msgspec.DecodeError, AttributeError):
+    except (msgspec.DecodeError, RecursionError, AttributeError):
         return text
 
 

@@ -86,9 +86,9 @@ def _while_another_ran(tools: pl.DataFrame, calls: pl.DataFrame, wrapped: pl.Dat
 def _added_up(calls: pl.DataFrame, parent: pl.Series) -> pl.Series:
     """Calls after one that asked for a tool, under the same row, of a package that may add their usage up."""
     those = calls.filter("adds_up")
-    siblings = those.select("row", "start", "asks_tool", under=parent.gather(those["at"])).drop_nulls("under")
+    siblings = those.select("row", "start", "key", "asks_tool", under=parent.gather(those["at"])).drop_nulls("under")
     before = pl.col("asks_tool").cast(pl.UInt32).cum_sum().shift(1, fill_value=0).over("under")
-    return siblings.sort("start").filter(before > 0)["row"]
+    return siblings.sort("start", "key").filter(before > 0)["row"]
 
 
 def sums_alone(rows: pl.DataFrame, parent: pl.Series | None) -> pl.DataFrame:

@@ -31,5 +31,5 @@ def _merged(attributes: str | None, events: str) -> str | None:
             if prefix is not None:
                 found |= {prefix + key: value for key, value in (event.get("attributes") or {}).items()}
         return msgspec.json.encode(found | msgspec.json.decode(attributes or "{}")).decode()
-    except (msgspec.DecodeError, TypeError, AttributeError):
+    except (msgspec.DecodeError, RecursionError, TypeError, AttributeError):
         return attributes

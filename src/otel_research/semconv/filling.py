@@ -43,6 +43,11 @@ def learnt(rows: pl.LazyFrame, found: pl.DataFrame) -> pl.DataFrame | None:
     later_ms = milliseconds(pl.col("keeper_start_ns") - pl.col("start_ns"))
     # Another row's first token came that long after its own start, not after the start of the row that counts.
     since = pl.when("is_request").then("ttft_ms").otherwise((pl.col("ttft_ms") - later_ms).round(6))
+    # A row that nobody ended says nothing of how the request did.
+    ended = [
+        pl.when(pl.col("error_type") != "interrupted").then(name).alias(name) for name in _FAILURE if name in lacking
+    ]
+    told = told.with_columns(ended if "error_type" in lacking else [])
     # A log row begins when its stream has ended: with its request's start that is the whole of the call.
     told = told.with_columns(since.alias("ttft_ms"), whole_ms=pl.when("is_request").then(later_ms))
     first = [pl.col(name).drop_nulls().first().alias(f"_told_{name}") for name in lacking]
@@ -94,7 +99,7 @@ def _gaps_filled(facts: list[str]) -> list[pl.Expr]:
     gaps = {name: _gap(name) & fits if name in _PARTS else _gap(name) for name in facts if name not in _COUNTS}
     failed = pl.lit(False)
     if "error_type" in gaps:
-        failed = gaps["error_type"] & unknown & ~counted
+        failed = gaps["error_type"] & unknown & ~counted & pl.col("finish_reason").is_null()
         gaps |= {name: gaps[name] & failed for name in _FAILURE if name in gaps}
     if "ttft_ms" in gaps:
         gaps["ttft_ms"] &= times.possible_ttft(pl.col("_told_ttft_ms"), duration)
@@ -110,7 +115,7 @@ def _gaps_filled(facts: list[str]) -> list[pl.Expr]:
         duration.alias("duration_ms"),
         *(pl.when(unknown).then(f"_told_{name}").otherwise(name).alias(name) for name in _COUNTS),
         *(pl.when(gap).then(f"_told_{name}").otherwise(name).alias(name) for name, gap in gaps.items()),
-        with_flag(flag, pl.when(counted | failed).then(_without_silence(counted | failed)).otherwise("flags")),
+        with_flag(flag, pl.when(counted).then(_without_silence(counted)).otherwise("flags")),
     ]
 
 
@@ -129,4 +134,5 @@ def _gap(name: str) -> pl.Expr:
 def with_flag(flag: pl.Expr, flags: pl.Expr | None = None) -> pl.Expr:
     """The row's flags with one more, where it is not null."""
     before = pl.col("flags") if flags is None else flags
+    flag = pl.when(~before.str.split(",").list.contains(flag).fill_null(False)).then(flag)
     return pl.coalesce(pl.concat_str(before, flag, separator=","), before, flag).alias("flags")

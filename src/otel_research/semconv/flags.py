@@ -39,7 +39,7 @@ MEANING = {
     "tools_inside_call": "tools ran inside: the row stands for several requests, perhaps with the last one's usage",
     "cumulative_usage": "a request after a tool call, from a package some versions of which add the requests before to it (Spring AI)",
     "calls_nested": "another call of the same package, with other usage, ran inside: both count",
-    "usage_without_calls": "an agent or chain has token sums, and below it is no span of a call: they are not counted",
+    "usage_without_calls": "an agent or chain has token sums, and in its trace no span of a call stands below it: the sums are not counted",
     "unread_token_counts": "token counts under names that no vocabulary has: the row is not counted",
     "malformed_attributes": "the attributes were not a JSON object",
     "attributes_dropped": "the SDK evicted attributes",
@@ -116,7 +116,7 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         & ~(pl.col("was_exclusive") & (pl.col("total_tokens") == fresh)),
         "exclusive_input_fixed": call & pl.col("was_exclusive") & ~pl.col("was_bucketed"),
         "exclusive_output_fixed": call & pl.col("was_short"),
-        "input_without_cache": call & ~silent_call & pl.col("may_lack_cache"),
+        "input_without_cache": call & pl.col("may_lack_cache"),
         "output_without_reasoning": call & pl.col("may_lack_thoughts"),
         "inclusive_input_assumed": call & pl.col("is_assumed"),
         "bucketed_usage": call & pl.col("was_bucketed"),
@@ -169,7 +169,7 @@ def _rebuilt_by_litellm() -> pl.Expr:
 def _estimated_on_bedrock() -> pl.Expr:
     """Of these vendors' models InvokeModel reports no usage."""
     vendor = by_word(pl.col("request_model"), lambda model: model.str.extract(r"(mistral\.|cohere\.)")).is_not_null()
-    return _from(ON_BEDROCK) & vendor
+    return _from(ON_BEDROCK) & vendor & ~pl.col("converses")
 
 
 def _from(scopes: tuple[str, ...]) -> pl.Expr:

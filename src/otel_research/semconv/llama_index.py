@@ -39,7 +39,7 @@ def _merged(attributes: str | None, events: str) -> str | None:
             if event.get("name") in _KINDS:
                 found |= _of_event(event["name"], event.get("attributes") or {})
         return msgspec.json.encode(msgspec.json.decode(attributes or "{}") | found).decode()
-    except (msgspec.DecodeError, TypeError, AttributeError):
+    except (msgspec.DecodeError, RecursionError, TypeError, AttributeError):
         return attributes
 
 

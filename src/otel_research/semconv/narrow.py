@@ -84,8 +84,9 @@ def facts() -> list[pl.Expr]:
         *place(),
         (pl.col("start_ns") - pl.when(is_log).then(length).otherwise(0)).alias("start"),
         pl.col("end_ns").fill_null(_FOREVER).alias("end"),
-        # Left at its first chunk, or never ended: the span's end is not the request's.
-        (pl.col("end_ns").is_null() | _has_flag("ended_early") | _has_flag("stream_without_usage")).alias("is_open"),
+        # Never ended, or ended when the stream was opened: the span's end is not the request's.
+        (pl.col("end_ns").is_null() | _has_flag("ended_early")).alias("is_open"),
+        _has_flag("stream_without_usage").alias("is_silent_stream"),
         _has_flag("tools_inside_call").alias("holds_tools"),
         is_log.alias("is_log"),
         (pl.col("kind") == "server").fill_null(False).alias("serves"),
@@ -93,6 +94,7 @@ def facts() -> list[pl.Expr]:
         (pl.col("role") == "record").alias("is_record"),
         pl.col("input_tokens").alias("input"),
         pl.col("output_tokens").alias("output"),
+        pl.sum_horizontal("cache_read_tokens", "cache_write_tokens").alias("cached"),
         pl.col("error_type").is_not_null().alias("failed"),
         (pl.col("finish_reason") == "tool_call").fill_null(False).alias("asks_tool"),
         pl.col("scope").str.starts_with(ADDS_UP).fill_null(False).alias("adds_up"),

@@ -17,8 +17,8 @@ def parents(rows: pl.DataFrame) -> pl.Series:
     known = rows.select(pl.col("key").alias("parent_key"), pl.col("row").alias("parent"))
     if rows["key"].n_unique() < len(rows):  # Counting is cheap; finding the first of each costs as much as the join.
         known = known.unique("parent_key", keep="first", maintain_order=True)
-    found = rows.select("parent_key", "row").join(known, on="parent_key", how="left", maintain_order="left")
-    return found.select(pl.when(pl.col("parent") != pl.col("row")).then("parent")).to_series()
+    found = rows.select("parent_key", "key").join(known, on="parent_key", how="left", maintain_order="left")
+    return found.select(pl.when(pl.col("parent_key") != pl.col("key")).then("parent")).to_series()
 
 
 def nearest(parent: pl.Series, is_wanted: pl.Series, barrier: pl.Series) -> pl.DataFrame:
@@ -59,8 +59,10 @@ def without_circles(above: pl.Series) -> pl.Series:
 AGENT, TOOL = 1, 2
 """Barriers between two calls, by height."""
 _FACTS = (
-    "key", "input", "output", "failed", "family", "start", "end", "serves", "is_internal", "package", "writes_alone", "model", "answered",
+    "key", "input", "output", "cached", "failed", "family", "start", "end", "serves", "is_internal", "package", "writes_alone", "model", "answered",
 )  # fmt: skip
+DATED = r"[-@:](20\d\d-?\d\d-?\d\d|\d{4}|latest)$"
+"""What a model's name may have more than its alias: which of its versions it is."""
 CLOSE_NS = 50_000_000
 """How far apart the ends of one request may be in two rows that have little but their time in common."""
 
@@ -102,12 +104,25 @@ def _is_nested() -> pl.Expr:
     """
     one_package = (pl.col("package") == pl.col("package_outer")) & pl.col("writes_alone") & ~pl.col("serves_outer")
     both = _has_usage("") & _has_usage("_outer") & ~pl.col("failed_outer")
-    less = [pl.col(f"{name}_outer") < pl.col(name).sum().over("above") for name in ("input", "output")]
-    other_model = (pl.col("model") != pl.col("model_outer")) & (
-        pl.col("answered") != pl.col("answered_outer")
-    ).fill_null(True)
-    no_sum = pl.any_horizontal(*(each.fill_null(False) for each in less), other_model.fill_null(False))
-    return (one_package & both & no_sum).fill_null(False) & ~_same_usage().any().over("above")
+    own = pl.when(one_package)
+    less = [pl.col(f"{name}_outer") < own.then(name).max().over("above") for name in ("input", "output")]
+    no_sum = pl.any_horizontal(*(each.fill_null(False) for each in less), _other_model())
+    one_request = (_same_usage() | _without_cache()).any().over("above")
+    return (one_package & both & no_sum).fill_null(False) & ~one_request
+
+
+def _other_model() -> pl.Expr:
+    """No name of the one, but for a date, is a name of the other."""
+    mine, theirs = ("model", "answered"), ("model_outer", "answered_outer")
+    text = {name: pl.col(name).cast(pl.String).str.replace(DATED, "") for name in (*mine, *theirs)}
+    same = pl.any_horizontal(*(text[one] == text[other] for one in mine for other in theirs)).fill_null(False)
+    return ~same & pl.col("model").is_not_null() & pl.col("model_outer").is_not_null()
+
+
+def _without_cache() -> pl.Expr:
+    """The outer row has the usage but for the cache."""
+    fresh = pl.col("input") - pl.col("cached") == pl.col("input_outer")
+    return (fresh & (pl.col("output") == pl.col("output_outer"))).fill_null(False)
 
 
 def _served(pairs: pl.DataFrame) -> pl.Series:

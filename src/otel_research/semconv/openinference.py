@@ -30,6 +30,7 @@ ROLES = {
     "RETRIEVER": RETRIEVAL,
     "EVALUATOR": EVALUATOR,
 }
+MODELS = ("llm.model_name", "embedding.model_name", "reranker.model_name", "gen_ai.request.model")
 CLIENTS = (
     r"^openinference\.instrumentation\.(openai|anthropic|bedrock|google_genai|groq|mistralai|together|vertexai|ollama)$"
 )
@@ -44,8 +45,8 @@ def role(attributes: Attributes) -> pl.Expr:
     """
     kind = words(attributes.text("openinference.span.kind").str.to_uppercase(), ROLES)
     before = pl.col("name").str.contains("._prepare", literal=True)
-    named = attributes.text("llm.model_name", "embedding.model_name", "reranker.model_name", "gen_ai.request.model")
-    is_event = (pl.col("start_ns") == pl.col("end_ns")) & named.is_null()
+    told = attributes.text(*MODELS, *DIALECT.aliases["input_tokens"], *DIALECT.aliases["output_tokens"])
+    is_event = (pl.col("start_ns") == pl.col("end_ns")) & told.is_null()
     no_call = (kind == CALL) & (before | is_event.fill_null(False))
     of_client = by_word(pl.col("scope"), lambda scope: scope.str.extract(CLIENTS)).is_not_null()
     is_call = (kind == CHAIN) & (

@@ -52,6 +52,7 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
             tokens.assumed_inclusive().alias("is_assumed"),
             tokens.without_cache(attributes).alias("may_lack_cache"),
             tokens.without_thoughts(attributes).alias("may_lack_thoughts"),
+            tokens.converses(attributes).alias("converses"),
         ),
         tuple(tokens.billable()),
         tuple(failures.ending() if is_troubled else failures.none()),

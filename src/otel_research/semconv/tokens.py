@@ -33,16 +33,18 @@ INCLUSIVE_INPUT = (
 
 WITHOUT_CACHE = (
     r"^(ai$|org\.springframework|strands\.|com\.arize\.instrumentation\.langchain4j|@traceloop/instrumentation-anthropic"
-    r"|@arizeai/openinference-instrumentation-anthropic|opentelemetry\.instrumentation\.(genai\.)?(bedrock|botocore)"
+    r"|@arizeai/openinference-instrumentation-anthropic|opentelemetry\.instrumentation\.(bedrock|botocore)"
     r"|@opentelemetry/instrumentation-aws-sdk|io\.opentelemetry\.aws-sdk)"
 )
 """Scopes that may write the input beside the cache and no word of the cache.
 
 AI SDK 5, Spring AI 1, Strands, LangChain4j, clients in JavaScript; on Bedrock InvokeModel, whose usage is in each
-vendor's own words (0.62.4, 0.66b2, Nova: 1.3b0), and all of it in Java and JavaScript.
+vendor's own words (0.62.4, 0.66b2), and all of it in Java and JavaScript.
 """
 _CACHES = "(claude|anthropic|nova)"
 """Models for which a provider has a cache whose tokens are billed beside the input."""
+NOVA_WITHOUT_CACHE = "opentelemetry.instrumentation.genai.bedrock"
+"""A scope that does so for Nova only."""
 WITHOUT_THOUGHTS = r"(^org\.springframework|^opentelemetry\.instrumentation\.vertexai)"
 """Scopes that write Google's output without the thoughts and without a total (LangChain4j's own; OpenTelemetry's 2.2b0)."""
 THOUGHTS_BESIDE = "qwen-code"
@@ -91,9 +93,10 @@ def counts(told: Collection[str]) -> list[pl.Expr]:
 
 def _asked() -> pl.Expr:
     """The input. Of an answer to nothing, not even to a cache, it is not known (LangChain's streams of Anthropic)."""
-    cached = pl.sum_horizontal(_WHOLE + "cache_read_tokens", _WHOLE + "cache_write_tokens")
+    others = ("cache_read_tokens", "cache_write_tokens", "audio_input_tokens", "image_input_tokens")
+    beside = pl.sum_horizontal(_WHOLE + name for name in others)
     answered = (pl.col(_WHOLE + "output_tokens") > 0).fill_null(False)
-    return pl.when((pl.col(_WHOLE + "input_tokens") > 0) | (cached > 0) | ~answered).then(_WHOLE + "input_tokens")
+    return pl.when((pl.col(_WHOLE + "input_tokens") > 0) | (beside > 0) | ~answered).then(_WHOLE + "input_tokens")
 
 
 def silent() -> pl.Expr:
@@ -135,10 +138,19 @@ def _is_of(packages: Iterable[tuple[str, str]]) -> pl.Expr:
 def without_cache(attributes: Attributes) -> pl.Expr:
     """Rows whose input may leave out a cache that they do not tell; of Bedrock's Converse botocore's tell it where there is one."""
     caches = by_word(pl.col("request_model"), lambda model: model.str.to_lowercase().str.extract(_CACHES)).is_not_null()
-    converses = attributes.text("rpc.method").str.starts_with("Converse").fill_null(False)
-    told = converses & pl.col("scope").str.starts_with("opentelemetry.")
-    those = _of_scope(WITHOUT_CACHE) | attributes.text(KOOG).is_not_null()
-    return (those & caches & pl.col("cache_read_tokens").is_null() & ~told).fill_null(False)
+    told = converses(attributes) & pl.col("scope").str.starts_with("opentelemetry.")
+    nova = pl.col("scope").str.starts_with(NOVA_WITHOUT_CACHE) & pl.col("request_model").str.contains(
+        "nova", literal=True
+    )
+    those = _of_scope(WITHOUT_CACHE) | nova | attributes.text(KOOG).is_not_null()
+    return (
+        those & pl.col("input_tokens").is_not_null() & caches & pl.col("cache_read_tokens").is_null() & ~told
+    ).fill_null(False)
+
+
+def converses(attributes: Attributes) -> pl.Expr:
+    """Requests by Bedrock's Converse, which has one word for every vendor's usage."""
+    return attributes.text("rpc.method").str.starts_with("Converse").fill_null(False)
 
 
 def without_thoughts(attributes: Attributes) -> pl.Expr:

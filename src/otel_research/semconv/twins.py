@@ -1,7 +1,8 @@
 """One request seen by two instrumentations, in different traces or side by side; and streams logged in two rows.
 
 Evidence, strongest first: the provider's response id with overlapping times; equal usage, one inside the other's
-time; no contradiction in usage and nearly the same time, for the same model. Two trials, two response ids
+time or half of it; no contradiction in usage and nearly the same time, for the same model. Where a row's end is not
+the request's (never ended, ended when a stream was opened, left at its first chunk), its start must do. Two trials, two response ids
 or two experiments are never one request. Partners are matched one to one per pair of scopes, the closest in time
 first, so that concurrent calls never merge.
 """
@@ -21,8 +22,14 @@ LOG_SLACK_NS = 250_000_000
 """How long after its request a stream may begin to be read."""
 AT_ONCE = 1_000_000
 """About so many calls are read together."""
-NEIGHBOURS = 8
-"""How many later rows in time are looked at for a partner."""
+VERSION = r"^[-@:.]?(v?\d[\w.:-]*|latest|preview|exp)$"
+"""What a model's name may have more than another name of it."""
+OPEN_NS = 20_000_000
+"""How far apart the starts of one request may be in two rows of which one does not tell its end."""
+LEFT_NS = 10_000_000
+"""The same, where one was perhaps ended too early."""
+NEIGHBOURS = 256
+"""So many later rows of the same trial are looked at for a partner, as long as they overlap."""
 _ASKED = 2**64 - 1
 """Stands for "the request's row" beside a log row of the same scope; larger than any scope, so it stays right."""
 _ROUNDS = 16
@@ -33,6 +40,7 @@ _FACTS = (
     "start",
     "end",
     "is_open",
+    "is_silent_stream",
     "input",
     "output",
     "model",
@@ -67,7 +75,7 @@ def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
             more = _neighbours(part, keys, holds & mine).with_columns(strength=pl.lit(strength, dtype=pl.UInt8))
             # Found by a stronger rule already: the pair is the same, and so is its gap.
             found = pl.concat([found, more.join(found, on=["left", "right"], how="anti")])
-    return _one_to_one(found)
+    return _one_per_scope(_one_to_one(found), found)
 
 
 Parts = Iterator[tuple[pl.DataFrame, pl.Expr]]
@@ -118,16 +126,18 @@ def logs(calls: pl.LazyFrame) -> pl.DataFrame:
 
 def _neighbours(calls: pl.DataFrame, keys: Sequence[str], holds: pl.Expr) -> pl.DataFrame:
     """Pairs of rows near in time, equal in `keys`, of different scopes, for which the condition holds."""
+    keys = [*keys, "trial"]
     rows = calls.sort(*keys, "start", "key", "row").select(*_FACTS, group=pl.struct(keys).rle_id())
     found = [pl.DataFrame(schema=_FOUND).drop("strength")]
     for distance in range(1, NEIGHBOURS + 1):
-        left = rows.select(_beside("group", distance).arg_true()).to_series()
-        if left.is_empty():  # None so near is equal in the keys: none further off is.
+        near = _beside("group", distance) & _still(distance)
+        # Few columns tell of most that they are no pair; only of the others the rest is looked at.
+        told = rows.select(left=near, other=near & ~_beside("scope", distance))
+        if not told["left"].any():  # None so near is in question: none further off is.
             break
-        # Two columns tell of most that they are no pair; only of the others the rest is looked at.
-        left = rows.select((_beside("group", distance) & ~_beside("scope", distance)).arg_true()).to_series()
+        left = told["other"].arg_true()
         beside = rows[left].hstack(rows[left + distance].select(pl.all().name.suffix("_r")))
-        found.append(beside.filter(_overlap()).filter(_one_trial() & holds).select(_PAIR))
+        found.append(beside.filter(_overlap()).filter(holds).select(_PAIR))
     return pl.concat(found)
 
 
@@ -136,12 +146,22 @@ def _beside(name: str, distance: int) -> pl.Expr:
     return (pl.col(name) == pl.col(name).shift(-distance)).fill_null(False)
 
 
+def _still(distance: int) -> pl.Expr:
+    """Whether the row so much further down may overlap: those after it begin later."""
+    until = pl.max_horizontal(
+        pl.when("is_open").then(pl.col("start") + OPEN_NS).otherwise(pl.col("end") + SLACK_NS), "start"
+    )
+    return pl.col("start").shift(-distance) <= until
+
+
 def _how_many(calls: pl.LazyFrame) -> int:
     return max(1, -(-int(calls.select(pl.len()).collect().item()) // AT_ONCE))
 
 
 def _gap() -> pl.Expr:
-    return (pl.col("start") - pl.col("start_r")).abs() + (pl.col("end") - pl.col("end_r")).abs()
+    ends = (pl.col("end") - pl.col("end_r")).abs()
+    is_open = pl.col("is_open") | pl.col("is_open_r")
+    return (pl.col("start") - pl.col("start_r")).abs() + pl.when(is_open).then(0).otherwise(ends)
 
 
 _PAIR = (
@@ -155,12 +175,12 @@ _PAIR = (
 
 def _overlap() -> pl.Expr:
     """Of two rows in the order of their starts; an end that is not the request's says nothing."""
-    return (pl.col("start_r") <= pl.col("end") + SLACK_NS) | (pl.col("is_open") & _begin_together())
+    return (pl.col("start_r") <= pl.col("end") + SLACK_NS) | _begin_together()
 
 
 def _inside() -> pl.Expr:
     """One interval inside the other; where an end is not the request's, they need only begin together."""
-    return _contained() | ((pl.col("is_open") | pl.col("is_open_r")) & _begin_together())
+    return _contained() | _begin_together()
 
 
 def _mostly_together() -> pl.Expr:
@@ -178,17 +198,15 @@ def _contained() -> pl.Expr:
 
 
 def _close() -> pl.Expr:
-    ends = (pl.col("end") - pl.col("end_r")).abs() <= CLOSE_NS
-    return _begin_together() & (ends | pl.col("is_open") | pl.col("is_open_r"))
+    starts, ends = (pl.col("start") - pl.col("start_r")).abs(), (pl.col("end") - pl.col("end_r")).abs()
+    return ((starts <= CLOSE_NS) & (ends <= CLOSE_NS)) | _begin_together()
 
 
 def _begin_together() -> pl.Expr:
-    return (pl.col("start") - pl.col("start_r")).abs() <= CLOSE_NS
-
-
-def _one_trial() -> pl.Expr:
-    """Not of two trials: those are two requests, however alike and concurrent."""
-    return (pl.col("trial") == pl.col("trial_r")).fill_null(True)
+    """Where one end is not the request's, or may not be: a stream that reported nothing was perhaps left at its first chunk."""
+    apart = (pl.col("start") - pl.col("start_r")).abs()
+    left = (pl.col("is_silent_stream") | pl.col("is_silent_stream_r")) & (apart <= LEFT_NS) & _mostly_together()
+    return ((pl.col("is_open") | pl.col("is_open_r")) & (apart <= OPEN_NS)) | left
 
 
 def _one_answer() -> pl.Expr:
@@ -214,20 +232,55 @@ def _agree() -> pl.Expr:
     # A failure without usage beside a success with all of it: two requests.
     answered = pl.col("input").is_not_null() & pl.col("output").is_not_null() & ~pl.col("failed")
     answered_r = pl.col("input_r").is_not_null() & pl.col("output_r").is_not_null() & ~pl.col("failed_r")
-    apart = (answered & pl.col("failed_r") & unknown_r) | (answered_r & pl.col("failed") & unknown)
+    # One that was never ended did not fail: nobody knows how it did.
+    failed, failed_r = pl.col("failed") & ~pl.col("is_open"), pl.col("failed_r") & ~pl.col("is_open_r")
+    apart = (answered & failed_r & unknown_r) | (answered_r & failed & unknown)
     return (unknown | unknown_r | equal.fill_null(False)) & ~apart
 
 
 def _alike() -> pl.Expr:
-    """No two models that are both known and different (a version or a vendor's prefix is no difference)."""
+    """No two models that are both known and different (which version it is, or a vendor's prefix, is no difference)."""
     mine, theirs = ("model", "answered"), ("model_r", "answered_r")
     text = {name: pl.col(name).cast(pl.String) for name in (*mine, *theirs)}
-    same = [
-        text[one].str.starts_with(text[other]) | text[other].str.starts_with(text[one])
-        for one in mine
-        for other in theirs
-    ]
+    same = [_is_version(text[one], text[other]) for one in mine for other in theirs]
     return pl.any_horizontal(*same).fill_null(False) | pl.col("model").is_null() | pl.col("model_r").is_null()
+
+
+def _is_version(one: pl.Expr, other: pl.Expr) -> pl.Expr:
+    """The longer name is the shorter one and says which of its versions."""
+    longer = pl.when(one.str.len_bytes() >= other.str.len_bytes()).then(one).otherwise(other)
+    shorter = pl.when(one.str.len_bytes() >= other.str.len_bytes()).then(other).otherwise(one)
+    rest = longer.str.strip_prefix(shorter)
+    return longer.str.starts_with(shorter) & ((rest == "") | rest.str.contains(VERSION))
+
+
+def _one_per_scope(linked: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """The pairs, without those that would make one request of two rows of one scope, by way of a third scope's."""
+    if pl.concat([found["scope"], found["scope_r"]]).n_unique() < 3:
+        return linked
+    sides = [found.select(row=row, scope=scope) for row, scope in (("left", "scope"), ("right", "scope_r"))]
+    members = clusters(linked).join(pl.concat(sides).unique(), on="row")
+    twice = members.filter(pl.struct("label", "scope").is_duplicated())["label"].unique()
+    if twice.is_empty():
+        return linked
+    tangled = members.filter(pl.col("label").is_in(twice.implode()))["row"]
+    inside = pl.col("left").is_in(tangled.implode()) & pl.col("right").is_in(tangled.implode())
+    return pl.concat([linked.filter(~inside), _joined(found.filter(inside), linked.schema)])
+
+
+def _joined(found: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """The best pairs first; one whose rows' requests have a scope in common already is none."""
+    best = found.sort("strength", "gap", pl.min_horizontal("left", "right"), pl.max_horizontal("left", "right"))
+    request: dict[int, dict[int, int]] = {}
+    """Per row: the rows of its request, each with its scope."""
+    kept = []
+    for left, right, scope, scope_r in best.select("left", "right", "scope", "scope_r").iter_rows():
+        one, other = request.get(left, {left: scope}), request.get(right, {right: scope_r})
+        if not {*one.values()} & {*other.values()}:
+            kept.append((left, right))
+            both = one | other
+            request |= dict.fromkeys(both, both)
+    return pl.DataFrame(kept, schema=schema, orient="row")
 
 
 def _one_to_one(found: pl.DataFrame) -> pl.DataFrame:
