@@ -8,19 +8,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import (
-    claude_code,
-    evaluations,
-    event_usage,
-    events,
-    failures,
-    flags,
-    keys,
-    llama_index,
-    steps,
-    unmapped,
-)
+from otel_research.semconv import evaluations, event_usage, events, failures, flags, keys, steps, unmapped
 from otel_research.semconv.dialect import Attributes
+from otel_research.semconv.dialects import claude_code, llama_index
 from otel_research.semconv.kinds import Batch
 from otel_research.spans import schema
 

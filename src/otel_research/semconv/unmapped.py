@@ -6,8 +6,9 @@ import re
 
 import polars as pl
 
-from otel_research.semconv import claude_code, dialects
+from otel_research.semconv import dialects
 from otel_research.semconv.attributes import row_of
+from otel_research.semconv.dialects import claude_code
 from otel_research.semconv.kinds import Batch
 
 _KNOWN = tuple(sorted({begin for dialect in dialects.DIALECTS for begin in dialect.known}))

@@ -6,7 +6,8 @@ name that it also wrote. For values the GenAI names go first and a dialect's own
 
 from __future__ import annotations
 
-from otel_research.semconv import (
+from otel_research.semconv.dialect import Dialect
+from otel_research.semconv.dialects import (
     agentops,
     braintrust,
     claude_code,
@@ -45,7 +46,6 @@ from otel_research.semconv import (
     trulens,
     vercel,
 )
-from otel_research.semconv.dialect import Dialect
 from otel_research.semconv.evaluations import SIGNS
 from otel_research.semconv.providers import SERVERS
 from otel_research.semconv.tokens import KOOG

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import openinference
 from otel_research.semconv.dialect import Attributes, Dialect, words
+from otel_research.semconv.dialects import openinference
 
 
 def role(attributes: Attributes) -> pl.Expr:
