@@ -160,7 +160,7 @@ def test_calls_without_usage_are_not_compared_by_it(stored: Path, monkeypatch: p
     monkeypatch.setattr(
         twins,
         "_neighbours",
-        lambda part, keys, *rest: sizes.update({len(keys): len(part)}) or neighbours(part, keys, *rest),
+        lambda part, rule, mine: sizes.update({len(rule.keys): len(part)}) or neighbours(part, rule, mine),
     )
     calls.mark(silent).collect()
     assert sizes[4] == 0  # owner, family, input and output

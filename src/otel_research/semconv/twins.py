@@ -9,8 +9,9 @@ first, so that concurrent calls never merge.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import polars as pl
 
@@ -28,8 +29,8 @@ OPEN_NS = 20_000_000
 """How far apart the starts of one request may be in two rows of which one does not tell its end."""
 LEFT_NS = 10_000_000
 """The same, where one was perhaps ended too early."""
-NEIGHBOURS = 256
-"""So many later rows of the same trial are looked at for a partner, as long as they overlap."""
+NEIGHBOURS = 64
+"""So many later rows of the same trial are looked at for a partner, as long as they begin early enough."""
 _ASKED = 2**64 - 1
 """Stands for "the request's row" beside a log row of the same scope; larger than any scope, so it stays right."""
 _ROUNDS = 16
@@ -59,27 +60,47 @@ _FOUND = {
 }
 
 
+Parts = Iterator[tuple[pl.DataFrame, pl.Expr]]
+"""Calls that are read together, and which of the pairs in them are this part's."""
+
+
+class _Rule(NamedTuple):
+    """What makes a pair of two rows of different scopes."""
+
+    parts: Callable[[pl.LazyFrame, Sequence[str]], Parts]
+    keys: Sequence[str]
+    """What is equal in both, beside the trial."""
+    until: pl.Expr
+    """When the later one begins at the latest."""
+    counts: pl.Expr
+    """What the counts of the two allow: told by two columns, so that the rest need not be looked at."""
+    holds: pl.Expr
+
+
 def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
     """Pairs (left, right) of rows that are one request; `calls` are the rows that no wrapper rule excluded.
 
     They are read several times, part by part, so that memory grows with the pairs and not with the calls.
     """
+    asks, same, all_ = ["owner", "family"], _alike() & _one_answer(), pl.lit(True)
     rules = (
-        (_alike_parts, ["owner", "family", "response"], _overlap()),
-        (_alike_parts, ["owner", "family", "input", "output"], _same_usage() & _alike() & _one_answer()),
-        (_near_parts, ["owner", "family"], _inside() & _alike() & _close() & _agree() & _one_answer() & _scoped()),
+        _Rule(_alike_parts, [*asks, "response"], _ends(), all_, _overlap()),
+        _Rule(_alike_parts, [*asks, "input", "output"], _ends(), all_, _same_usage() & same),
+        _Rule(
+            _near_parts,
+            asks,
+            pl.col("start") + CLOSE_NS,
+            _compatible(),
+            _inside() & _close() & _not_apart() & _scoped() & same,
+        ),
     )
     found = pl.DataFrame(schema=_FOUND)
-    for strength, (parts, keys, holds) in enumerate(rules):
-        for part, mine in parts(calls, keys):
-            more = _neighbours(part, keys, holds & mine).with_columns(strength=pl.lit(strength, dtype=pl.UInt8))
+    for strength, rule in enumerate(rules):
+        for part, mine in rule.parts(calls, rule.keys):
+            more = _neighbours(part, rule, mine).with_columns(strength=pl.lit(strength, dtype=pl.UInt8))
             # Found by a stronger rule already: the pair is the same, and so is its gap.
             found = pl.concat([found, more.join(found, on=["left", "right"], how="anti")])
     return _one_per_scope(_one_to_one(found), found)
-
-
-Parts = Iterator[tuple[pl.DataFrame, pl.Expr]]
-"""Calls that are read together, and which of the pairs in them are this part's."""
 
 
 def _alike_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
@@ -124,34 +145,31 @@ def logs(calls: pl.LazyFrame) -> pl.DataFrame:
     return _one_to_one(found.unique())
 
 
-def _neighbours(calls: pl.DataFrame, keys: Sequence[str], holds: pl.Expr) -> pl.DataFrame:
-    """Pairs of rows near in time, equal in `keys`, of different scopes, for which the condition holds."""
-    keys = [*keys, "trial"]
-    rows = calls.sort(*keys, "start", "key", "row").select(*_FACTS, group=pl.struct(keys).rle_id())
+def _neighbours(calls: pl.DataFrame, rule: _Rule, mine: pl.Expr) -> pl.DataFrame:
+    """The rule's pairs among these calls, of those that are `mine`."""
+    keys = [*rule.keys, "trial"]
+    ordered = calls.sort(*keys, "start", "key", "row")
+    rows = ordered.select(*_FACTS, group=pl.struct(keys).rle_id(), until=rule.until)
+    group, scope, start, last = (rows[name] for name in ("group", "scope", "start", "until"))
+    counts = rows.select("input", "output")
     found = [pl.DataFrame(schema=_FOUND).drop("strength")]
+    left = pl.int_range(len(rows), dtype=pl.UInt32, eager=True)
     for distance in range(1, NEIGHBOURS + 1):
-        near = _beside("group", distance) & _still(distance)
-        # Few columns tell of most that they are no pair; only of the others the rest is looked at.
-        told = rows.select(left=near, other=near & ~_beside("scope", distance))
-        if not told["left"].any():  # None so near is in question: none further off is.
+        left = left.filter(left < max(0, len(rows) - distance))
+        right = left + distance
+        # What begins too late for a row does so for all rows further down.
+        left = left.filter((group.gather(left) == group.gather(right)) & (start.gather(right) <= last.gather(left)))
+        if left.is_empty():
             break
-        left = told["other"].arg_true()
-        beside = rows[left].hstack(rows[left + distance].select(pl.all().name.suffix("_r")))
-        found.append(beside.filter(_overlap()).filter(holds).select(_PAIR))
+        other = left.filter(scope.gather(left) != scope.gather(left + distance))
+        other = other.filter(_beside(counts, other, distance).with_columns(allowed=rule.counts)["allowed"])
+        found.append(_beside(rows, other, distance).filter(_overlap()).filter(rule.holds & mine).select(_PAIR))
     return pl.concat(found)
 
 
-def _beside(name: str, distance: int) -> pl.Expr:
-    """Whether the row so much further down has the same value."""
-    return (pl.col(name) == pl.col(name).shift(-distance)).fill_null(False)
-
-
-def _still(distance: int) -> pl.Expr:
-    """Whether the row so much further down may overlap: those after it begin later."""
-    until = pl.max_horizontal(
-        pl.when("is_open").then(pl.col("start") + OPEN_NS).otherwise(pl.col("end") + SLACK_NS), "start"
-    )
-    return pl.col("start").shift(-distance) <= until
+def _beside(rows: pl.DataFrame, left: pl.Series, distance: int) -> pl.DataFrame:
+    """The rows beside those that are so much further down."""
+    return rows[left].hstack(rows[left + distance].select(pl.all().name.suffix("_r")))
 
 
 def _how_many(calls: pl.LazyFrame) -> int:
@@ -171,6 +189,12 @@ _PAIR = (
     "scope_r",
     _gap().alias("gap"),
 )
+
+
+def _ends() -> pl.Expr:
+    """When the last row begins that may overlap; at the earliest the row's own start."""
+    ends = pl.when("is_open").then(pl.col("start") + OPEN_NS).otherwise(pl.col("end") + SLACK_NS)
+    return pl.max_horizontal("start", ends)
 
 
 def _overlap() -> pl.Expr:
@@ -224,18 +248,23 @@ def _same_usage() -> pl.Expr:
     return (asked | answered) & (_inside() | (asked & answered & _mostly_together()))
 
 
-def _agree() -> pl.Expr:
+def _unknown(side: str = "") -> pl.Expr:
+    return pl.col(f"input{side}").is_null() & pl.col(f"output{side}").is_null()
+
+
+def _compatible() -> pl.Expr:
     """Usage on one side only, or equal in one of the two counts (packages that miscount one of them)."""
-    unknown = pl.col("input").is_null() & pl.col("output").is_null()
-    unknown_r = pl.col("input_r").is_null() & pl.col("output_r").is_null()
     equal = (pl.col("input") == pl.col("input_r")) | (pl.col("output") == pl.col("output_r"))
+    return (_unknown() | _unknown("_r") | equal).fill_null(False)
+
+
+def _not_apart() -> pl.Expr:
     # A failure without usage beside a success with all of it: two requests.
     answered = pl.col("input").is_not_null() & pl.col("output").is_not_null() & ~pl.col("failed")
     answered_r = pl.col("input_r").is_not_null() & pl.col("output_r").is_not_null() & ~pl.col("failed_r")
     # One that was never ended did not fail: nobody knows how it did.
     failed, failed_r = pl.col("failed") & ~pl.col("is_open"), pl.col("failed_r") & ~pl.col("is_open_r")
-    apart = (answered & failed_r & unknown_r) | (answered_r & failed & unknown)
-    return (unknown | unknown_r | equal.fill_null(False)) & ~apart
+    return ~((answered & failed_r & _unknown("_r")) | (answered_r & failed & _unknown()))
 
 
 def _alike() -> pl.Expr:
