@@ -161,8 +161,10 @@ def test_a_call_without_duration_that_counts_is_a_call() -> None:
     """A mere event of a call has no model and no counts."""
     kind = {"openinference.span.kind": "LLM"}
     counts = {"llm.token_count.prompt": 40, "llm.token_count.completion": 12}
-    assert one(kind | counts, end_ns=START)["input_tokens"] == 40
-    assert one(kind, end_ns=START)["role"] == "chain"
+    beeai = {"scope": "openinference.instrumentation.beeai"}
+    assert one(kind | counts, end_ns=START, **beeai)["input_tokens"] == 40
+    assert one(kind, end_ns=START, **beeai)["role"] == "chain"
+    assert one(kind, **beeai)["role"] == one(kind, end_ns=START)["role"] == "call"
 
 
 def test_an_answer_to_nothing_has_an_unknown_input() -> None:

@@ -16,7 +16,8 @@ def told(attributes: pl.Series, events: pl.Series) -> pl.Series:
     """The attributes, with the counts of such events."""
     if events.dtype != pl.String:
         return attributes
-    places = (events.str.contains_any(_MARKS) & events.str.contains("oken", literal=True)).fill_null(False).arg_true()
+    places = events.str.contains_any(_MARKS).fill_null(False).arg_true()
+    places = places.filter(events.gather(places).str.contains("oken", literal=True))
     if places.is_empty():
         return attributes
     merged = [_merged(*pair) for pair in zip(attributes.gather(places), events.gather(places), strict=True)]

@@ -93,6 +93,7 @@ def _steps(there: frozenset[str]) -> tuple[tuple[pl.Expr, ...], ...]:
 def _causes() -> Iterator[pl.Expr]:
     """What several conditions need."""
     yield (pl.col("role") == "call").alias("_is_call")
+    yield (_from(ON_BEDROCK) & _estimated_vendor() & ~pl.col("_converses")).fill_null(False).alias("_is_estimated")
     yield pl.col("error_type").is_not_null().alias("_failed")
     # A request for a dated snapshot is rare; a package that writes the answering model for both is not.
     dated = by_word(pl.col("request_model"), lambda model: model.str.extract(_DATED)).is_not_null()
@@ -133,7 +134,7 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         "usage_missing": silent_call & ~streamed,
         "estimated_tokens": call
         & pl.col("output_tokens").is_not_null()
-        & ((streamed & _from(ESTIMATES)) | _rebuilt_by_litellm() | _estimated_on_bedrock()),
+        & ((streamed & _from(ESTIMATES)) | _rebuilt_by_litellm() | pl.col("_is_estimated")),
         "possible_partial_usage": call & failed & pl.max_horizontal("input_tokens", "output_tokens").is_not_null(),
         "possible_output_plus_one": call
         & streamed
@@ -166,10 +167,9 @@ def _rebuilt_by_litellm() -> pl.Expr:
     return (pl.col("scope") == BY_LITELLM) & copied
 
 
-def _estimated_on_bedrock() -> pl.Expr:
-    """Of these vendors' models InvokeModel reports no usage."""
-    vendor = by_word(pl.col("request_model"), lambda model: model.str.extract(r"(mistral\.|cohere\.)")).is_not_null()
-    return _from(ON_BEDROCK) & vendor & ~pl.col("converses")
+def _estimated_vendor() -> pl.Expr:
+    """Of these vendors' models Bedrock's InvokeModel reports no usage."""
+    return by_word(pl.col("request_model"), lambda model: model.str.extract(r"(mistral\.|cohere\.)")).is_not_null()
 
 
 def _from(scopes: tuple[str, ...]) -> pl.Expr:

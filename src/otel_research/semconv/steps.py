@@ -41,7 +41,7 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
         (*_fields(attributes), *_models(attributes)),
         tuple(_words()),
         tuple(_provider()),
-        (tokens.silent().alias("is_silent"), *tokens.whole(told)),
+        (tokens.silent().alias("is_silent"), *tokens.whole(told), *tokens.packages(attributes)),
         (tokens.implausible(told).alias("is_implausible"), *tokens.counts(told)),
         (
             tokens.exclusive_input().alias("was_exclusive"),
@@ -50,9 +50,8 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
         ),
         (
             tokens.assumed_inclusive().alias("is_assumed"),
-            tokens.without_cache(attributes).alias("may_lack_cache"),
-            tokens.without_thoughts(attributes).alias("may_lack_thoughts"),
-            tokens.converses(attributes).alias("converses"),
+            tokens.without_cache().alias("may_lack_cache"),
+            tokens.without_thoughts().alias("may_lack_thoughts"),
         ),
         tuple(tokens.billable()),
         tuple(failures.ending() if is_troubled else failures.none()),

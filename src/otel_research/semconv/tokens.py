@@ -126,7 +126,29 @@ def exclusive_input() -> pl.Expr:
     total, out = pl.col("total_tokens"), pl.col("output_tokens").fill_null(0)
     added = given + cached + out
     says_so = (total == added) | (total == added + thought) | (given < cached) | (given == pl.col(_FRESH))
-    return ((cached > 0) & (_is_of(EXCLUSIVE_INPUT) | says_so.fill_null(False))).fill_null(False)
+    return ((cached > 0) & (pl.col("_is_exclusive") | says_so.fill_null(False))).fill_null(False)
+
+
+def packages(attributes: Attributes) -> list[pl.Expr]:
+    """What is known of the package that wrote the row. Columns of few words tell it, so it is worked out once per kind of row."""
+    caches = by_word(pl.col("request_model"), lambda model: model.str.to_lowercase().str.extract(_CACHES)).is_not_null()
+    nova = pl.col("scope").str.starts_with(NOVA_WITHOUT_CACHE) & pl.col("request_model").str.contains(
+        "nova", literal=True
+    )
+    is_koog = attributes.text(KOOG).is_not_null()
+    converses = attributes.text("rpc.method").str.starts_with("Converse").fill_null(False)
+    tells = converses & pl.col("scope").str.starts_with("opentelemetry.")
+    is_google = _is_google().fill_null(False)
+    columns = {
+        "_is_exclusive": _is_of(EXCLUSIVE_INPUT),
+        "_is_inclusive": _of_scope(INCLUSIVE_INPUT),
+        "_may_lack_cache": (_of_scope(WITHOUT_CACHE) | nova | is_koog) & caches & ~tells,
+        "_may_lack_thoughts": (_of_scope(WITHOUT_THOUGHTS) | is_koog) & is_google,
+        "_thinks_beside": (pl.col("scope") == THOUGHTS_BESIDE) & is_google,
+        "_is_google": is_google,
+        "_converses": converses,
+    }
+    return [column.fill_null(False).alias(name) for name, column in columns.items()]
 
 
 def _is_of(packages: Iterable[tuple[str, str]]) -> pl.Expr:
@@ -135,31 +157,15 @@ def _is_of(packages: Iterable[tuple[str, str]]) -> pl.Expr:
     return pl.any_horizontal(scope.str.starts_with(begin) & (provider == who) for begin, who in packages)
 
 
-def without_cache(attributes: Attributes) -> pl.Expr:
+def without_cache() -> pl.Expr:
     """Rows whose input may leave out a cache that they do not tell; of Bedrock's Converse botocore's tell it where there is one."""
-    caches = by_word(pl.col("request_model"), lambda model: model.str.to_lowercase().str.extract(_CACHES)).is_not_null()
-    told = converses(attributes) & pl.col("scope").str.starts_with("opentelemetry.")
-    nova = pl.col("scope").str.starts_with(NOVA_WITHOUT_CACHE) & pl.col("request_model").str.contains(
-        "nova", literal=True
-    )
-    those = _of_scope(WITHOUT_CACHE) | nova | attributes.text(KOOG).is_not_null()
-    return (
-        those & pl.col("input_tokens").is_not_null() & caches & pl.col("cache_read_tokens").is_null() & ~told
-    ).fill_null(False)
+    return pl.col("_may_lack_cache") & pl.col("input_tokens").is_not_null() & pl.col("cache_read_tokens").is_null()
 
 
-def converses(attributes: Attributes) -> pl.Expr:
-    """Requests by Bedrock's Converse, which has one word for every vendor's usage."""
-    return attributes.text("rpc.method").str.starts_with("Converse").fill_null(False)
-
-
-def without_thoughts(attributes: Attributes) -> pl.Expr:
+def without_thoughts() -> pl.Expr:
     """Google's rows whose output may leave out thoughts that they do not tell."""
-    those = _of_scope(WITHOUT_THOUGHTS) | attributes.text(KOOG).is_not_null()
-    untold = (
-        pl.col("total_tokens").is_null() & pl.col("reasoning_tokens").is_null() & pl.col("output_tokens").is_not_null()
-    )
-    return (those & _is_google() & untold).fill_null(False)
+    untold = pl.col("total_tokens").is_null() & pl.col("reasoning_tokens").is_null()
+    return pl.col("_may_lack_thoughts") & untold & pl.col("output_tokens").is_not_null()
 
 
 def _of_scope(pattern: str) -> pl.Expr:
@@ -188,15 +194,14 @@ def in_buckets(attributes_say: pl.Expr) -> pl.Expr:
 def output_from_total() -> pl.Expr:
     """Google rows whose output leaves out the thoughts: the total knows."""
     sum_ = pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
-    return (_is_google() & (pl.col("total_tokens") > sum_)).fill_null(False)
+    return (pl.col("_is_google") & (pl.col("total_tokens") > sum_)).fill_null(False)
 
 
 def exclusive_output() -> pl.Expr:
     """Rows whose total only adds up with the reasoning beside the output, or with more reasoning than output."""
     reasoning, out, total = pl.col("reasoning_tokens"), pl.col("output_tokens"), pl.col("total_tokens")
     sum_ = pl.col("input_tokens") + out + reasoning
-    beside = (pl.col("scope") == THOUGHTS_BESIDE) & _is_google()
-    signs = (total == sum_, total == sum_ + _cached(), reasoning > out, beside)
+    signs = (total == sum_, total == sum_ + _cached(), reasoning > out, pl.col("_thinks_beside"))
     says_so = pl.any_horizontal(sign.fill_null(False) for sign in signs)
     return (reasoning > 0).fill_null(False) & says_so
 
@@ -209,7 +214,7 @@ def assumed_inclusive() -> pl.Expr:
     beside = pl.col("provider").is_in(["anthropic", "aws.bedrock"]) & (_cached() > 0)
     own_total = pl.col("total_tokens") == pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
     doubtful = beside & (pl.col("total_tokens").is_null() | own_total.fill_null(False))
-    known = _of_scope(INCLUSIVE_INPUT) | pl.col("was_exclusive") | pl.col(_FRESH).is_not_null()
+    known = pl.col("_is_inclusive") | pl.col("was_exclusive") | pl.col(_FRESH).is_not_null()
     return (doubtful & ~known).fill_null(False)
 
 

@@ -30,7 +30,6 @@ ROLES = {
     "RETRIEVER": RETRIEVAL,
     "EVALUATOR": EVALUATOR,
 }
-MODELS = ("llm.model_name", "embedding.model_name", "reranker.model_name", "gen_ai.request.model")
 CLIENTS = (
     r"^openinference\.instrumentation\.(openai|anthropic|bedrock|google_genai|groq|mistralai|together|vertexai|ollama)$"
 )
@@ -39,20 +38,17 @@ OPERATIONS = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank", "D
 
 
 def role(attributes: Attributes) -> pl.Expr:
-    """By openinference.span.kind; a step of a client before the call (`OpenAI._prepare_chat`) and a mere event are no calls.
+    """By openinference.span.kind; a step of a client before the call (`OpenAI._prepare_chat`) is no call.
 
     A processor of another package that knows no better calls everything a chain, what clients and embedders write too.
     """
     kind = words(attributes.text("openinference.span.kind").str.to_uppercase(), ROLES)
     before = pl.col("name").str.contains("._prepare", literal=True)
-    told = attributes.text(*MODELS, *DIALECT.aliases["input_tokens"], *DIALECT.aliases["output_tokens"])
-    is_event = (pl.col("start_ns") == pl.col("end_ns")) & told.is_null()
-    no_call = (kind == CALL) & (before | is_event.fill_null(False))
     of_client = by_word(pl.col("scope"), lambda scope: scope.str.extract(CLIENTS)).is_not_null()
     is_call = (kind == CHAIN) & (
         of_client | (attributes.text("gen_ai.operation.name") == "embeddings").fill_null(False)
     )
-    return pl.when(no_call).then(pl.lit(CHAIN)).when(is_call).then(pl.lit(CALL)).otherwise(kind)
+    return pl.when(before & (kind == CALL)).then(pl.lit(CHAIN)).when(is_call).then(pl.lit(CALL)).otherwise(kind)
 
 
 def operation(attributes: Attributes) -> pl.Expr:
