@@ -175,6 +175,7 @@ def test_what_may_be_added_up_is_said() -> None:
         ('{"tfy.input_tokens":10}', True),
         ('{"output":"{\\"inputTokens\\": 150}"}', True),
         ('{"x.usage.totalTokenCount":"12"}', True),
+        ('{"x.generated_tokens":10}', True),
         ('{"max_output_tokens":10}', False),
         ('{"config":"{\\"input_token_limit\\": 4000}"}', False),
         ('{"csrf_token_input":123,"reasoning_tokens_cost":1.5}', False),

@@ -157,6 +157,15 @@ def test_a_deep_event_stops_nothing(attributes: str) -> None:
     assert one(attributes, events=events)["role"] is None
 
 
+def test_only_its_own_packages_event_of_any_name_has_counts() -> None:
+    """An event "metadata" may be anybody's."""
+    silent = {key: value for key, value in CHAT.items() if "usage" not in key}
+    counts = '"attributes":{"prompt_tokens":7,"gen_ai.usage.input_tokens":7}}]'
+    assert one(silent, events='[{"name":"metadata",' + counts)["input_tokens"] is None
+    assert one(silent, events='[{"name":"metadata",' + counts, scope="monocle_apptrace")["input_tokens"] == 7
+    assert one(silent, events='[{"name":"gen_ai.usage",' + counts)["input_tokens"] == 7
+
+
 def test_a_call_without_duration_that_counts_is_a_call() -> None:
     """A mere event of a call has no model and no counts."""
     kind = {"openinference.span.kind": "LLM"}

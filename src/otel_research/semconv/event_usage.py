@@ -1,36 +1,41 @@
-"""Usage that a package writes on an event of the span: read as if the span had it."""
+"""What a package writes on the events of a span: read as if the span had it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import polars as pl
 
-EVENTS = {"gen_ai.usage": "", "metadata": "monocle.metadata."}
-"""An event's name -> what its keys are put after. Of several (one per chunk of a stream) the last is the whole (ax)."""
-_MARKS = [f'"{name}"' for name in EVENTS]
+Event = dict[str, Any]
+_USAGE = "gen_ai.usage"
+"""An event of counts; of several (one per chunk of a stream) the last is the whole (ax)."""
 
 
 def told(attributes: pl.Series, events: pl.Series) -> pl.Series:
     """The attributes, with the counts of such events."""
     if events.dtype != pl.String:
         return attributes
-    places = events.str.contains_any(_MARKS).fill_null(False).arg_true()
-    places = places.filter(events.gather(places).str.contains("oken", literal=True))
-    if places.is_empty():
-        return attributes
-    merged = [_merged(*pair) for pair in zip(attributes.gather(places), events.gather(places), strict=True)]
-    return attributes.clone().scatter(places, pl.Series(merged, dtype=pl.String))
+    places = events.str.contains(f'"{_USAGE}"', literal=True).fill_null(False).arg_true()
+    return attributes if places.is_empty() else merged(attributes, events, places, _counts)
 
 
-def _merged(attributes: str | None, events: str) -> str | None:
+def _counts(event: Event) -> Event:
+    return event.get("attributes") or {} if event.get("name") == _USAGE else {}
+
+
+def merged(attributes: pl.Series, events: pl.Series, places: pl.Series, read: Callable[[Event], Event]) -> pl.Series:
+    """The attributes; those of the rows at these places with what `read` finds in each of their events, which is no attribute."""
+    pairs = zip(attributes.gather(places), events.gather(places), strict=True)
+    return attributes.clone().scatter(places, pl.Series([_merged(*pair, read) for pair in pairs], dtype=pl.String))
+
+
+def _merged(attributes: str | None, events: str | None, read: Callable[[Event], Event]) -> str | None:
     try:
-        found: dict[str, Any] = {}
-        for event in msgspec.json.decode(events):
-            prefix = EVENTS.get(event.get("name"))
-            if prefix is not None:
-                found |= {prefix + key: value for key, value in (event.get("attributes") or {}).items()}
-        return msgspec.json.encode(found | msgspec.json.decode(attributes or "{}")).decode()
+        found: Event = {}
+        for event in msgspec.json.decode(events or "[]"):
+            found |= read(event)
+        return msgspec.json.encode(found | msgspec.json.decode(attributes or "{}")).decode() if found else attributes
     except (msgspec.DecodeError, RecursionError, TypeError, AttributeError):
         return attributes

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from otel_research.semconv import beeai, evaluations, event_usage, events, failures, flags, keys, steps, unmapped
+from otel_research.semconv import evaluations, event_usage, events, failures, flags, keys, steps, unmapped
 from otel_research.semconv.dialect import Attributes
-from otel_research.semconv.dialects import claude_code, llama_index
+from otel_research.semconv.dialects import claude_code, llama_index, monocle, openinference
 from otel_research.semconv.kinds import Batch
 from otel_research.spans import schema
 
@@ -56,8 +56,10 @@ def _of_batch(batch: pl.Series) -> pl.Series:
 def _told(rows: pl.DataFrame) -> pl.Series:
     """The attributes, rewritten in rows of packages that no table of names can read, or with what their events tell."""
     attributes = claude_code.told(rows["scope"], rows["attributes"])
-    attributes = event_usage.told(beeai.told(rows, attributes), rows["events"])
-    return llama_index.told(rows["scope"], attributes, rows["events"])
+    attributes = event_usage.told(openinference.told(rows, attributes), rows["events"])
+    for dialect in (llama_index, monocle):
+        attributes = dialect.told(rows["scope"], attributes, rows["events"])
+    return attributes
 
 
 def canonical_columns(rows: pl.DataFrame) -> pl.DataFrame:

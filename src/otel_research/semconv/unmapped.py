@@ -40,7 +40,7 @@ def unmapped(frame: pl.LazyFrame) -> pl.DataFrame:
 _SIDE = "(?:input|output|prompt|completion|total|generated|candidates|thoughts|reasoning|cached?)"
 _COUNT = rf'(?i)"[^"]{{0,60}}(?:{_SIDE}[^"]{{0,30}}tokens?|tokens?[^"]{{0,30}}{_SIDE})[^"]{{0,30}}":\s*\\?"?[1-9]'
 """A name for a count of tokens with a number after it, also in JSON inside a text."""
-_LIMIT = r'(?i)"[^"]{0,60}(?:max|limit|budget|cost|price|ttl|csrf|auth|rate)[^"]{0,60}"'
+_LIMIT = r'(?i)"[^"]{0,60}(?:max|limit|budget|cost|price|ttl|csrf|auth)[^"]{0,60}"'
 """What a request may use at most, or what a token costs, is no count."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from otel_research.semconv import event_usage
 from otel_research.semconv.dialect import CALL, Attributes, Dialect
 
 SCOPE = "llamaindex.opentelemetry.tracer"
@@ -28,22 +29,13 @@ def told(scope: pl.Series, attributes: pl.Series, events: pl.Series) -> pl.Serie
     if not (scope == SCOPE).any():
         return attributes
     places = ((scope == SCOPE) & events.str.contains("Event", literal=True)).fill_null(False).arg_true()
-    merged = [_merged(*pair) for pair in zip(attributes.gather(places), events.gather(places), strict=True)]
-    return attributes.clone().scatter(places, pl.Series(merged, dtype=pl.String))
+    return event_usage.merged(attributes, events, places, _of_event)
 
 
-def _merged(attributes: str | None, events: str) -> str | None:
-    try:
-        found: dict[str, Any] = {}
-        for event in msgspec.json.decode(events):
-            if event.get("name") in _KINDS:
-                found |= _of_event(event["name"], event.get("attributes") or {})
-        return msgspec.json.encode(msgspec.json.decode(attributes or "{}") | found).decode()
-    except (msgspec.DecodeError, RecursionError, TypeError, AttributeError):
-        return attributes
-
-
-def _of_event(name: str, given: dict[str, Any]) -> dict[str, Any]:
+def _of_event(event: dict[str, Any]) -> dict[str, Any]:
+    name, given = event.get("name"), event.get("attributes") or {}
+    if name not in _KINDS:
+        return {}
     kept = {f"{_PREFIX}{key}": value for key, value in given.items() if key.startswith(_WANTED) and value is not None}
     is_stream = {f"{_PREFIX}stream": True} if "stream" in str(given.get("span_id")).partition("-")[0] else {}
     return {f"{_PREFIX}operation": _KINDS[name], **is_stream, **_finished(given), **kept}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
+from otel_research.semconv import event_usage
 from otel_research.semconv.dialect import AGENT, CALL, CHAIN, RETRIEVAL, TOOL, Attributes, Dialect, words
 
 SCOPE = "monocle_apptrace"
@@ -17,6 +20,17 @@ ROLES = {
     "agentic.tool.invocation": TOOL,
     "workflow": CHAIN,
 }
+
+
+def told(scope: pl.Series, attributes: pl.Series, events: pl.Series) -> pl.Series:
+    """The attributes, with what the rows of this scope have on their event "metadata"."""
+    places = (scope == SCOPE).fill_null(False).arg_true()
+    return attributes if places.is_empty() else event_usage.merged(attributes, events, places, _of_event)
+
+
+def _of_event(event: dict[str, Any]) -> dict[str, Any]:
+    given = event.get("attributes") or {} if event.get("name") == "metadata" else {}
+    return {_USAGE + key: value for key, value in given.items()}
 
 
 def role(attributes: Attributes) -> pl.Expr:

@@ -34,7 +34,20 @@ CLIENTS = (
     r"^openinference\.instrumentation\.(openai|anthropic|bedrock|google_genai|groq|mistralai|together|vertexai|ollama)$"
 )
 """Scopes that write nothing but requests."""
+BEEAI = "openinference.instrumentation.beeai"
+"""A scope that writes a call's events as spans of no duration that say they are calls too."""
+_SAYS = r'("openinference\.span\.kind"\s*:\s*)"LLM"'
 OPERATIONS = {"LLM": "chat", "EMBEDDING": "embeddings", "RERANKER": "rerank", "DECISION": "chat"}
+
+
+def told(rows: pl.DataFrame, attributes: pl.Series) -> pl.Series:
+    """The attributes, with those of mere events saying that they are steps: they name no model and count nothing."""
+    is_its = (rows["scope"] == BEEAI).fill_null(False)
+    if not is_its.any():
+        return attributes
+    is_event = (rows["start_ns"] == rows["end_ns"]) & ~attributes.str.contains_any(["model_name", "token_count"])
+    places = (is_its & is_event).fill_null(False).arg_true()
+    return attributes.clone().scatter(places, attributes.gather(places).str.replace(_SAYS, '${1}"CHAIN"'))
 
 
 def role(attributes: Attributes) -> pl.Expr:
