@@ -209,19 +209,19 @@ def test_erasing_a_user_takes_whole_traces(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     with recording(f"disk:{tmp_path / 'store'}") as (_, provider), otr.experiment("of users") as exp:
         tracer = provider.get_tracer("app")
-        for user in ("ada", "ben"):
+        for user in ("grace", "ben"):
             with tracer.start_as_current_span("turn", attributes={"text": f"I am {user}"}):
                 tracer.start_span("chat", attributes={**CALL, "user.id": user}).end()
     folder = Path(exp.archive(path="kept"))
-    assert json.loads(command("erase", "kept", "--user", "ada", "--reason", "asked for", "--json").output)["rows"] == 2
+    assert json.loads(command("erase", "kept", "--user", "grace", "--reason", "asked for", "--json").output)["rows"] == 2
     found = verify(folder)
     assert (found.problems, found.rows) == ((), 2)
-    assert not any(b"I am ada" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert not any(b"I am grace" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
     spans = pl.read_parquet(folder / "spans" / "*.parquet")
-    assert "ada" not in spans.write_json()
+    assert "grace" not in spans.write_json()
     assert "ben" in spans.write_json()
     (erasure,) = seal.manifest_of(folder).erasures
-    assert "ada" not in erasure["what"]
+    assert "grace" not in erasure["what"]
 
 
 def test_a_place_that_is_taken_or_closed_is_refused(experiment: otr.Experiment, tmp_path: Path) -> None:
