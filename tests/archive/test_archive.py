@@ -213,7 +213,9 @@ def test_erasing_a_user_takes_whole_traces(tmp_path: Path, monkeypatch: pytest.M
             with tracer.start_as_current_span("turn", attributes={"text": f"I am {user}"}):
                 tracer.start_span("chat", attributes={**CALL, "user.id": user}).end()
     folder = Path(exp.archive(path="kept"))
-    assert json.loads(command("erase", "kept", "--user", "grace", "--reason", "asked for", "--json").output)["rows"] == 2
+    assert (
+        json.loads(command("erase", "kept", "--user", "grace", "--reason", "asked for", "--json").output)["rows"] == 2
+    )
     found = verify(folder)
     assert (found.problems, found.rows) == ((), 2)
     assert not any(b"I am grace" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
