@@ -1,9 +1,10 @@
 """The one door: `nox` runs what every change must pass, `nox -s NAME` the longer checks.
 
 Default: lint, typing, layers, tests (Python 3.11 and 3.13), docs.
-Longer: matrix (older OpenTelemetry SDKs, each extra alone), lowest (the oldest libraries asked for), calibration (simulations), torture (long crash loops), bench (what
-things cost), cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside (other tools' packages), field (a comparison
-with them), printed (browser and LaTeX), notebook (a real kernel), r (R reads the exports), strategies (hedging and voting).
+Longer: matrix (older OpenTelemetry SDKs, each extra alone), lowest (the oldest libraries asked for), calibration (simulations),
+torture (long crash loops), bench (what things cost), cluster and ray (Spark over 10 M spans; Ray's workers), vendors and beside
+(other tools' packages), field (a comparison with them), printed (browser and LaTeX), notebook (a real kernel), r (R reads the
+exports), stores (databases that go away), strategies (hedging and voting).
 """
 
 from __future__ import annotations

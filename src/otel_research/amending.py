@@ -49,7 +49,11 @@ class Amendable:
 
         Args:
             reason: why, for a reader to judge.
-            hypothesis, sample_size, primary, direction, margin: as in `start_experiment`; what is left out stays.
+            hypothesis: as in `start_experiment`, and so are those below; what is left out stays as it was.
+            sample_size: n per condition, in units of analysis.
+            primary: the declared outcomes.
+            direction: "lower" or "higher" is better, for the primary outcome or by outcome.
+            margin: equivalence margin in the outcome's unit, for the primary outcome or by outcome.
 
         Raises:
             ConfigurationError: there is no reason, or nothing differs from what was said last.
