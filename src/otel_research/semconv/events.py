@@ -13,7 +13,9 @@ _FIRST_TOKEN = (
     "gen_ai.content.completion.chunk",
 )
 """Events at the first token; of repeated ones (one per chunk) the first counts."""
-_MARKS = [f'"{name}"' for name in ("exception", "gen_ai.evaluation.result", *_FIRST_TOKEN)]
+_BEGAN = "stream.start"
+"""The event of Langtrace when an answer is a stream."""
+_MARKS = [f'"{name}"' for name in ("exception", "gen_ai.evaluation.result", _BEGAN, *_FIRST_TOKEN)]
 _ATTRIBUTES = {
     "exception.type": "exception_type",
     "exception.message": "exception_message",
@@ -25,11 +27,12 @@ SCHEMA: dict[str, pl.DataType] = {
     "first_token_ns": pl.Int64(),
     **dict.fromkeys(_ATTRIBUTES.values(), pl.String()),
     "event_score": pl.Boolean(),
+    "stream_began": pl.Boolean(),
 }
 
 
 def read(events: pl.Series) -> pl.DataFrame:
-    """One row per span: the last exception, the first "first token", whether there is an evaluation result."""
+    """One row per span: the last exception, the first "first token", whether there is an evaluation result and a stream."""
     rows = pl.DataFrame({"events": events}).with_row_index("row")
     marked = rows.filter(pl.col("events").str.contains_any(_MARKS))
     if marked.is_empty():
@@ -49,6 +52,7 @@ def _told(marked: pl.DataFrame) -> pl.DataFrame:
         pl.col("time_ns").filter(first_token).min().alias("first_token_ns"),
         *(_pick(key, is_exception).last().alias(column) for key, column in _ATTRIBUTES.items()),
         is_score.any().alias("event_score"),
+        (pl.col("name") == _BEGAN).any().alias("stream_began"),
     )
 
 

@@ -76,6 +76,26 @@ def class_in_front(message: pl.Expr) -> pl.Expr:
     return message.str.extract(r"^\s*([A-Za-z_][\w.]*(?:Error|Exception|Timeout|Interrupt|Exit))\b")
 
 
+STOPPED = "error"
+"""The finish reason of an answer that did not come, or not to its end."""
+STOPS = "@mastra/"
+"""Beginning of scopes that write it and no status (others write it of good answers: OpenTelemetry's LangChain 1.3b0)."""
+SDK_OF_AI = "ai"
+"""A scope that adds an event to each failure: a status without one is another's, for all spans of the trace."""
+
+
+def _answered() -> pl.Expr:
+    ended = pl.col("finish_reason").is_not_null() & (pl.col("finish_reason") != STOPPED)
+    silent = pl.col("exception_type").is_null() & pl.col("exception_message").is_null()
+    return ((pl.col("scope") == SDK_OF_AI) & ended & pl.col("output_tokens").is_not_null() & silent).fill_null(False)
+
+
+def _stopped() -> pl.Expr:
+    counted = pl.max_horizontal("input_tokens", "output_tokens") > 0
+    said = pl.col("scope").str.starts_with(STOPS) & (pl.col("finish_reason") == STOPPED)
+    return said.fill_null(False) & ~counted.fill_null(False)
+
+
 FIELDS = ("error_type", "error_level", "error_message", "http_status", "success", "outcome")
 """Fields that may tell of a failure, beside the status and the exception event."""
 
@@ -83,6 +103,8 @@ FIELDS = ("error_type", "error_level", "error_message", "http_status", "success"
 def may_have(frame: pl.DataFrame, has: Callable[..., bool]) -> bool:
     """Whether any row of the batch may have failed: most batches have none, and need not be asked further."""
     if has(*(key for field in FIELDS for key in keys_of(field))):
+        return True
+    if frame["scope"].str.starts_with(STOPS).any():
         return True
     raised = frame["exception_type"].null_count() + frame["exception_message"].null_count() < 2 * len(frame)
     return raised or bool(frame["status"].is_in(["error", "interrupted"]).any())
@@ -100,7 +122,7 @@ def ending() -> Iterable[pl.Expr]:
     raised = pl.col("exception_type")
     texts = ("exception_message", "error_message", "status_message")
     level = pl.col("error_level").str.to_uppercase() == "ERROR"
-    broken = (pl.col("status") == "error") | level.fill_null(False)
+    broken = ((pl.col("status") == "error") & ~_answered()) | level.fill_null(False)
     clear = pl.when(~raised.is_in(["Exception", "builtins.Exception"])).then(raised)
     code = pl.col("http_status").cast(pl.Int64).cast(pl.String)
     refused = pl.when(pl.col("http_status") >= 400).then(code)
@@ -108,6 +130,7 @@ def ending() -> Iterable[pl.Expr]:
     said = pl.coalesce(given(pl.col("error_type")), pl.when(broken).then(pl.coalesce(word, pl.lit("error"))))
     is_benign = raised.str.contains(BENIGN).fill_null(False)
     only_event = pl.when((pl.col("role") == "call") & ~is_benign).then(word)
+    unfinished = pl.when((pl.col("role") == "call") & _stopped()).then(pl.lit(STOPPED))
     gave_up = pl.when(pl.col("outcome") == "failed").then(pl.coalesce("failure_reason", pl.lit("failed")))
     error = (
         pl.when(pl.col("status") == "interrupted")
@@ -116,7 +139,7 @@ def ending() -> Iterable[pl.Expr]:
         .then(pl.coalesce(said, gave_up))
         .when(pl.col("role") == "record")
         .then(pl.coalesce(said, pl.when(~pl.col("success")).then(pl.lit("failure"))))
-        .otherwise(pl.coalesce(said, only_event))
+        .otherwise(pl.coalesce(said, only_event, unfinished))
     )
     yield error.alias("error_type")
     yield kind(error, pl.col("http_status"), pl.coalesce(texts), pl.col("role")).alias("error_kind")

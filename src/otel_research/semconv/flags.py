@@ -16,6 +16,7 @@ MEANING = {
     "total_mismatch": "the reported total is not input + output",
     "exclusive_input_fixed": "the input left out the cache; it was added",
     "exclusive_output_fixed": "the output left out the reasoning; it was added (Google: what the total has more, where tools' results may be in)",
+    "input_output_exchanged": "the package wrote the input as the output and the output as the input; they were exchanged back",
     "input_without_cache": "Anthropic's or Bedrock's input from a package that may leave the cache out and does not tell it",
     "output_without_reasoning": "Google's output from a package that leaves the thoughts out and does not tell them",
     "inclusive_input_assumed": "Anthropic or Bedrock tokens with a cache, from an unknown package: read as the convention says",
@@ -28,7 +29,7 @@ MEANING = {
     "usage_missing": "a call that succeeded reported no tokens",
     "estimated_tokens": "the package estimates tokens where the provider reports none",
     "possible_partial_usage": "a failed call carries counts, which may be of the part before it broke",
-    "possible_output_plus_one": "the package is known to count one output token too many on streams",
+    "possible_output_plus_one": "the package is known to add to a stream's output what it began with, one token or a few",
     "response_id_invented": "a failed call's response id was the package's own; it was dropped",
     "cost_zero_means_unknown": "a reported cost of 0 beside tokens was not believed",
     "provider_assumed": "the provider is told from the model's, the package's or the route's name",
@@ -37,9 +38,10 @@ MEANING = {
     "model_prefix_lost": "a Bedrock model id without its vendor",
     "response_model_unconfirmed": "the answering model is the requested name word for word; packages copy it",
     "tools_inside_call": "tools ran inside: the row stands for several requests, perhaps with the last one's usage",
+    "calls_written_over": "LangChain's calls wrote over the span of the function around them: it may stand for several of them",
     "cumulative_usage": "a request after a tool call, from a package some versions of which add the requests before to it (Spring AI)",
     "calls_nested": "another call of the same package, with other usage, ran inside: both count",
-    "usage_without_calls": "an agent or chain has token sums, and in its trace no span of a call stands below it: the sums are not counted",
+    "usage_without_calls": "an agent or chain has token sums, or asked a model, and in its trace no span of a call stands below it: nothing is counted",
     "unread_token_counts": "token counts under names that no vocabulary has: the row is not counted",
     "malformed_attributes": "the attributes were not a JSON object",
     "attributes_dropped": "the SDK evicted attributes",
@@ -51,7 +53,7 @@ MEANING = {
 }
 """Every flag and what it says; rows carry them in this order."""
 
-ESTIMATES = ("openlit.", "@openlit/", "langtrace_python_sdk.")
+ESTIMATES = ("openlit.", "@openlit/", "langtrace_python_sdk.", "@langtrase/")
 """Scopes that estimate tokens of streams."""
 BY_LITELLM = "opentelemetry.instrumentation.genai.dspy"
 """A scope whose streams through LiteLLM have LiteLLM's estimate; they do not say that they are streams."""
@@ -117,6 +119,7 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         & ~(pl.col("was_exclusive") & (pl.col("total_tokens") == fresh)),
         "exclusive_input_fixed": call & pl.col("was_exclusive") & ~pl.col("was_bucketed"),
         "exclusive_output_fixed": call & pl.col("was_short"),
+        "input_output_exchanged": call & pl.col("was_exchanged"),
         "input_without_cache": call & pl.col("may_lack_cache"),
         "output_without_reasoning": call & pl.col("may_lack_thoughts"),
         "inclusive_input_assumed": call & pl.col("is_assumed"),
@@ -133,12 +136,11 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         "implausible_tokens": call & pl.col("is_implausible"),
         "usage_missing": silent_call & ~streamed,
         "estimated_tokens": call
-        & pl.col("output_tokens").is_not_null()
-        & ((streamed & _from(ESTIMATES)) | _rebuilt_by_litellm() | pl.col("_is_estimated")),
+        & pl.max_horizontal("input_tokens", "output_tokens").is_not_null()
+        & ((streamed & _from(ESTIMATES)) | _rebuilt_by_litellm() | pl.col("_is_estimated") | pl.col("_estimates")),
         "possible_partial_usage": call & failed & pl.max_horizontal("input_tokens", "output_tokens").is_not_null(),
         "possible_output_plus_one": call
-        & streamed
-        & (_from(PLUS_ONE) | by_anthropic)
+        & ((streamed & (_from(PLUS_ONE) | by_anthropic)) | (pl.col("_adds_beginning") & _perhaps_streamed()))
         & pl.col("output_tokens").is_not_null(),
         "response_id_invented": call & pl.col("was_invented"),
         "cost_zero_means_unknown": call & pl.col("was_free"),
@@ -154,11 +156,25 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         "tools_inside_call": call
         & pl.col("inner_tool").is_not_null()
         & pl.col("finish_reason").ne_missing("tool_call"),
+        "calls_written_over": call & pl.col("_written_over"),
         "unread_token_counts": pl.col("is_unread"),
         "malformed_attributes": malformed,
         "attributes_dropped": pl.col("dropped_attributes") > 0,
         "error_without_status": call & failed & pl.col("status").is_in(["ok", "unset"]),
     }
+
+
+def _perhaps_streamed() -> pl.Expr:
+    """LangChain's calls in JavaScript: Langfuse tells a first token, OpenLLMetry no id, OpenInference nothing of a stream."""
+    scope = pl.col("scope")
+    by_package = (
+        pl.when(scope.str.starts_with("langfuse"))
+        .then(pl.col("first_token_at").is_not_null())
+        .when(scope.str.starts_with("@traceloop/"))
+        .then(pl.col("response_id").is_null())
+        .otherwise(True)
+    )
+    return pl.col("streaming").fill_null(True) & by_package.fill_null(True)
 
 
 def _rebuilt_by_litellm() -> pl.Expr:

@@ -17,6 +17,10 @@ CALL = 3
 _FAMILIES = {"embeddings": 1, "rerank": 2}
 ADDS_UP = "org.springframework"
 """Beginning of a scope that in some versions adds the requests before a tool call to the one after it."""
+ONE_REQUEST = "gcp.vertex.agent"
+"""A scope whose calls are one request each, though the tools that it asks for run below it (ADK)."""
+CALL_BELOW = ("ai", "strands-agents")
+"""Scopes whose agents and chains have a call below, unless its stream was left, broken or aborted (AI SDK, Strands)."""
 PLATFORMS = ("braintrust", "laminar", "langfuse", "langsmith", "mlflow", "openlit")
 """Dialects whose packages write what several instrumentations see under one scope: an outer row's numbers may be another's."""
 BUCKETS = 256
@@ -66,14 +70,17 @@ def links() -> list[pl.Expr]:
         pl.when(counts()).then(pl.lit(CALL, dtype=_NUMBER)).otherwise(part).alias("part"),
         apart.alias("is_aside"),
         is_request().alias("is_request"),
-        ((pl.col("role").is_in(["agent", "chain"]) | pl.col("role").is_null()) & _sums())
-        .fill_null(False)
-        .alias("is_rollup"),
+        _stands_for_calls().alias("is_rollup"),
     ]
 
 
-def _sums() -> pl.Expr:
-    return pl.col("rollup_input_tokens").is_not_null() | pl.col("rollup_output_tokens").is_not_null()
+def _stands_for_calls() -> pl.Expr:
+    """Agents and chains with token sums, or with a model, of packages that write a call below each."""
+    is_above = pl.col("role").is_in(["agent", "chain"])
+    sums = pl.col("rollup_input_tokens").is_not_null() | pl.col("rollup_output_tokens").is_not_null()
+    has_call = is_above & pl.col("request_model").is_not_null() & pl.col("error_type").is_null()
+    promised = pl.col("scope").is_in(CALL_BELOW) & has_call
+    return (((is_above | pl.col("role").is_null()) & sums) | promised).fill_null(False)
 
 
 def facts() -> list[pl.Expr]:
@@ -96,7 +103,9 @@ def facts() -> list[pl.Expr]:
         pl.col("output_tokens").alias("output"),
         pl.sum_horizontal("cache_read_tokens", "cache_write_tokens").alias("cached"),
         pl.col("error_type").is_not_null().alias("failed"),
-        (pl.col("finish_reason") == "tool_call").fill_null(False).alias("asks_tool"),
+        ((pl.col("finish_reason") == "tool_call") | (pl.col("scope") == ONE_REQUEST))
+        .fill_null(False)
+        .alias("asks_tool"),
         pl.col("scope").str.starts_with(ADDS_UP).fill_null(False).alias("adds_up"),
         _number("operation", _FAMILIES).alias("family"),
         # Spans without a scope (some exports have none) are told apart by how they were written.

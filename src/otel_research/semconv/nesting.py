@@ -86,7 +86,7 @@ def wrapped(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, pl.Series]
     stands_alone = has_outer & ~pl.col("failed_outer") & attempts_only
     nest = pairs.filter("is_nested")["above"].unique()
     is_wrapped = ~is_apart | _is_one_request().any().over("above")
-    pairs = pairs.filter(is_wrapped & ~stands_alone & ~pl.col("is_nested"))
+    pairs = pairs.filter(is_wrapped & ~stands_alone & ~pl.col("is_nested") & ~_follows())
     is_served = _served(pairs)
     told = pairs.filter(~is_served).with_columns(
         only_outer_counts=has_outer & (~has_inner).all().over("above"),
@@ -109,6 +109,12 @@ def _is_nested() -> pl.Expr:
     no_sum = pl.any_horizontal(*(each.fill_null(False) for each in less), _other_model())
     one_request = (_same_usage() | _without_cache()).any().over("above")
     return (one_package & both & no_sum).fill_null(False) & ~one_request
+
+
+def _follows() -> pl.Expr:
+    """The outer row failed, and its package asked again after that: a retry that was given the failure's span as its parent."""
+    failed = pl.col("failed_outer") & ~_has_usage("_outer") & (pl.col("package") == pl.col("package_outer"))
+    return failed & (pl.col("start") >= pl.col("end_outer")).all().over("above")
 
 
 def _other_model() -> pl.Expr:

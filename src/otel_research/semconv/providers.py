@@ -31,6 +31,7 @@ PROVIDERS = {
     "google-gla": "gcp.gemini",
     "google_ai_studio": "gcp.gemini",
     "google.generative-ai": "gcp.gemini",
+    "googleai": "gcp.gemini",
     "gcp.gen_ai": "gcp.gemini",
     "vertex_ai": "gcp.vertex_ai",
     "vertexai": "gcp.vertex_ai",
@@ -128,7 +129,7 @@ PACKAGES = (
 )
 """Part of an instrumentation scope -> the vendor whose client it instruments."""
 
-ROUTED = r"(?i)litellm|dspy|langwatch"
+ROUTED = r"(?i)litellm|dspy|langwatch|genkit"
 """Scopes whose model names begin with a route (`openai/gpt-4o`) that is not part of the name."""
 _ROUTE = r"^([a-z0-9_-]+)/"
 

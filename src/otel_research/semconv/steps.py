@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from otel_research.semconv import dialects, failures, providers, times, tokens, vocabulary
+from otel_research.semconv import dialects, failures, habits, providers, times, tokens, vocabulary
 from otel_research.semconv.dialect import CALL, HTTP, PREFIX, Attributes, by_word
 
 TEXTS = (
@@ -35,13 +35,16 @@ def for_keys(present: frozenset[str], is_troubled: bool) -> Steps:
     """The steps for a batch that has these attribute keys, and perhaps failures."""
     attributes = Attributes(present)
     told = {name for name in dialects.NUMBERS if attributes.has(*dialects.keys_of(name))}
+    if "cache_write_5m_tokens" in told:
+        told |= {"cache_write_tokens"}
     return (
         tuple(_named()),
         (_dialect(attributes), _role(attributes), _said_operation(attributes)),
         (*_fields(attributes), *_models(attributes)),
         tuple(_words()),
         tuple(_provider()),
-        (tokens.silent().alias("is_silent"), *tokens.whole(told), *tokens.packages(attributes)),
+        tuple(habits.righted(attributes, told)),
+        (tokens.silent().alias("is_silent"), *tokens.whole(told), *habits.packages(attributes)),
         (tokens.implausible(told).alias("is_implausible"), *tokens.counts(told)),
         (
             tokens.exclusive_input().alias("was_exclusive"),
@@ -139,7 +142,10 @@ def _words() -> Iterable[pl.Expr]:
         .otherwise(pl.col("operation").str.to_lowercase())
         .alias("operation")
     )
-    asked = providers.without_route("_request")
+    route = providers.without_route("_request")
+    asked = pl.when((route != pl.col("provider")).fill_null(True)).then(
+        route
+    )  # OpenLIT's LangChain writes "anthropic".
     yield pl.when(is_record).then(pl.col("record_model")).otherwise(asked).alias("request_model")
     yield providers.without_route("_response").alias("response_model")
     said_by = pl.coalesce(providers.known_host(), "provider")

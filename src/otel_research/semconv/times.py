@@ -10,8 +10,8 @@ from otel_research.semconv.dialect import Attributes
 
 _SLACK_MS = 1.0
 """Two clocks of one process may disagree by this much."""
-SETTING_ONLY = "openinference.instrumentation.langchain"
-"""A scope that writes the model object's setting: `false` for every `model.stream(...)` too (0.1.80)."""
+SETTING_ONLY = ("openinference.instrumentation.langchain", "@arizeai/openinference-instrumentation-langchain")
+"""Scopes that write the model object's setting: `false` for every `model.stream(...)` too (0.1.80, 4.1.1)."""
 
 
 def milliseconds(nanoseconds: pl.Expr) -> pl.Expr:
@@ -66,11 +66,16 @@ def _written_ttft() -> pl.Expr:
 def _streaming(attributes: Attributes) -> pl.Expr:
     """What the span says; a first chunk also says so (OpenLIT writes a time for every call, so its does not)."""
     chunk = pl.coalesce(pl.col("ttft_s"), "ttft_ms", "first_token_ns", "ttft_ns").is_not_null()
-    streams = attributes.text("ai.operationId").str.ends_with("doStream")
-    began = chunk | pl.col("first_token_at").is_not_null() | streams.fill_null(False)
+    signs = (
+        attributes.text("ai.operationId").str.ends_with("doStream"),
+        attributes.text("rpc.method").str.contains("Stream", literal=True),  # Bedrock's ConverseStream and the like
+        pl.col("stream_began"),
+    )
+    streams = pl.any_horizontal(sign.fill_null(False) for sign in signs)
+    began = chunk | pl.col("first_token_at").is_not_null() | streams
     told = pl.col("streaming")
     return pl.coalesce(
-        pl.when((pl.col("scope") != SETTING_ONLY).fill_null(True) | told).then(told),
+        pl.when(~pl.col("scope").is_in(SETTING_ONLY).fill_null(False) | told).then(told),
         pl.when(began).then(True),
         pl.when(attributes.text("ai.operationId").is_not_null()).then(False),
     )

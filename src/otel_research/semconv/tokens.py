@@ -3,54 +3,14 @@
 In the convention cached tokens are part of the input and reasoning tokens part of the output. Providers differ
 (Anthropic and Bedrock bill the cache beside the input, Google the thoughts beside the output), and
 instrumentations pass either on. What a row says about itself decides first (its total), then what is known of
-the package that wrote it. Every change and every contradiction leaves a flag.
+the package that wrote it (`habits`). Every change and every contradiction leaves a flag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 import polars as pl
-
-from otel_research.semconv.dialect import Attributes, by_word
-
-EXCLUSIVE_INPUT: tuple[tuple[str, str], ...] = (
-    ("opentelemetry.instrumentation.bedrock", "aws.bedrock"),
-    ("opentelemetry.instrumentation.botocore", "aws.bedrock"),
-    ("opentelemetry.instrumentation.genai.bedrock", "aws.bedrock"),
-    ("openlit.", "anthropic"),
-    ("openlit.", "aws.bedrock"),
-    ("@openlit/", "anthropic"),
-    ("@openlit/", "aws.bedrock"),
-)
-"""(beginning of the scope, provider) whose input leaves out the cache. Seen in 1.3b0, 0.66b2, 0.62.4, openlit 1.45."""
-
-INCLUSIVE_INPUT = (
-    r"^(com\.anthropic\.sdk|opentelemetry\.instrumentation\.(genai\.)?anthropic|openinference\.|pydantic-ai|logfire\.|litellm"
-    r"|langsmith|langfuse|mlflow|lmnr|ai$)"
-)
-"""Scopes seen to pass Anthropic's input on with the cache inside."""
-
-WITHOUT_CACHE = (
-    r"^(ai$|org\.springframework|strands\.|com\.arize\.instrumentation\.langchain4j|@traceloop/instrumentation-anthropic"
-    r"|@arizeai/openinference-instrumentation-anthropic|opentelemetry\.instrumentation\.(bedrock|botocore)"
-    r"|@opentelemetry/instrumentation-aws-sdk|io\.opentelemetry\.aws-sdk)"
-)
-"""Scopes that may write the input beside the cache and no word of the cache.
-
-AI SDK 5, Spring AI 1, Strands, LangChain4j, clients in JavaScript; on Bedrock InvokeModel, whose usage is in each
-vendor's own words (0.62.4, 0.66b2), and all of it in Java and JavaScript.
-"""
-_CACHES = "(claude|anthropic|nova)"
-"""Models for which a provider has a cache whose tokens are billed beside the input."""
-NOVA_WITHOUT_CACHE = "opentelemetry.instrumentation.genai.bedrock"
-"""A scope that does so for Nova only."""
-WITHOUT_THOUGHTS = r"(^org\.springframework|^opentelemetry\.instrumentation\.vertexai)"
-"""Scopes that write Google's output without the thoughts and without a total (LangChain4j's own; OpenTelemetry's 2.2b0)."""
-THOUGHTS_BESIDE = "qwen-code"
-"""The scope of a program that tells Google's thoughts beside the output, without a total."""
-KOOG = "koog.event.id"
-"""On the calls of Koog, whose scope is the program's name; it writes the provider's input and output and nothing else."""
 
 MOST = 10**9
 """More tokens than any request has."""
@@ -125,36 +85,10 @@ def exclusive_input() -> pl.Expr:
     cached, given, thought = _cached(), pl.col("input_tokens"), pl.col("reasoning_tokens")
     total, out = pl.col("total_tokens"), pl.col("output_tokens").fill_null(0)
     added = given + cached + out
-    says_so = (total == added) | (total == added + thought) | (given < cached) | (given == pl.col(_FRESH))
-    return ((cached > 0) & (pl.col("_is_exclusive") | says_so.fill_null(False))).fill_null(False)
-
-
-def packages(attributes: Attributes) -> list[pl.Expr]:
-    """What is known of the package that wrote the row. Columns of few words tell it, so it is worked out once per kind of row."""
-    caches = by_word(pl.col("request_model"), lambda model: model.str.to_lowercase().str.extract(_CACHES)).is_not_null()
-    nova = pl.col("scope").str.starts_with(NOVA_WITHOUT_CACHE) & pl.col("request_model").str.contains(
-        "nova", literal=True
-    )
-    is_koog = attributes.text(KOOG).is_not_null()
-    converses = attributes.text("rpc.method").str.starts_with("Converse").fill_null(False)
-    tells = converses & pl.col("scope").str.starts_with("opentelemetry.")
-    is_google = _is_google().fill_null(False)
-    columns = {
-        "_is_exclusive": _is_of(EXCLUSIVE_INPUT),
-        "_is_inclusive": _of_scope(INCLUSIVE_INPUT),
-        "_may_lack_cache": (_of_scope(WITHOUT_CACHE) | nova | is_koog) & caches & ~tells,
-        "_may_lack_thoughts": (_of_scope(WITHOUT_THOUGHTS) | is_koog) & is_google,
-        "_thinks_beside": (pl.col("scope") == THOUGHTS_BESIDE) & is_google,
-        "_is_google": is_google,
-        "_converses": converses,
-    }
-    return [column.fill_null(False).alias(name) for name, column in columns.items()]
-
-
-def _is_of(packages: Iterable[tuple[str, str]]) -> pl.Expr:
-    """Rows of these (beginning of the scope, provider)."""
-    scope, provider = pl.col("scope").fill_null(""), pl.col("provider").fill_null("")
-    return pl.any_horizontal(scope.str.starts_with(begin) & (provider == who) for begin, who in packages)
+    fresh = pl.col(_FRESH)
+    says_so = (total == added) | (total == added + thought) | (given < cached) | (given == fresh)
+    known = pl.col("_is_exclusive") & (given != fresh + cached).fill_null(True)
+    return ((cached > 0) & (known | says_so.fill_null(False))).fill_null(False)
 
 
 def without_cache() -> pl.Expr:
@@ -166,15 +100,6 @@ def without_thoughts() -> pl.Expr:
     """Google's rows whose output may leave out thoughts that they do not tell."""
     untold = pl.col("total_tokens").is_null() & pl.col("reasoning_tokens").is_null()
     return pl.col("_may_lack_thoughts") & untold & pl.col("output_tokens").is_not_null()
-
-
-def _of_scope(pattern: str) -> pl.Expr:
-    return by_word(pl.col("scope"), lambda scope: scope.str.extract(pattern)).is_not_null()
-
-
-def _is_google() -> pl.Expr:
-    is_gemini = pl.col("request_model").fill_null("").str.contains("gemini", literal=True)
-    return pl.col("provider").fill_null("").str.starts_with("gcp.") | is_gemini
 
 
 def in_buckets(attributes_say: pl.Expr) -> pl.Expr:
@@ -194,7 +119,7 @@ def in_buckets(attributes_say: pl.Expr) -> pl.Expr:
 def output_from_total() -> pl.Expr:
     """Google rows whose output leaves out the thoughts: the total knows."""
     sum_ = pl.col("input_tokens") + pl.col("output_tokens").fill_null(0)
-    return (pl.col("_is_google") & (pl.col("total_tokens") > sum_)).fill_null(False)
+    return (pl.col("_tells_thoughts") & (pl.col("total_tokens") > sum_)).fill_null(False)
 
 
 def exclusive_output() -> pl.Expr:

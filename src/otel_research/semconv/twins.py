@@ -1,7 +1,8 @@
 """One request seen by two instrumentations, in different traces or side by side; and streams logged in two rows.
 
 Evidence, strongest first: the provider's response id with overlapping times; equal usage, one inside the other's
-time or half of it; no contradiction in usage and nearly the same time, for the same model. Where a row's end is not
+time or half of it; no contradiction in usage and nearly the same time, for the same model; two failures that end
+together (a client's retries inside a framework's one call). Where a row's end is not
 the request's (never ended, ended when a stream was opened, left at its first chunk), its start must do. Two trials, two response ids
 or two experiments are never one request. Partners are matched one to one per pair of scopes, the closest in time
 first, so that concurrent calls never merge.
@@ -93,6 +94,7 @@ def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
             _compatible(),
             _inside() & _close() & _not_apart() & _scoped() & same,
         ),
+        _Rule(_failed_parts, [*asks, "model"], _ends(), all_, _contained() & _end_together() & _scoped()),
     )
     found = pl.DataFrame(schema=_FOUND)
     for strength, rule in enumerate(rules):
@@ -111,6 +113,11 @@ def _alike_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
     for number in range(count):
         mine = pl.struct(keys).hash(10) % count == number if count > 1 else pl.lit(True)
         yield rows.filter(mine).collect(engine="streaming"), pl.lit(True)
+
+
+def _failed_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
+    """The same, of calls that failed and know no usage."""
+    return _alike_parts(calls.filter(pl.col("failed") & ~pl.col("is_open") & _unknown()), keys)
 
 
 def _near_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
@@ -224,6 +231,10 @@ def _contained() -> pl.Expr:
 def _close() -> pl.Expr:
     starts, ends = (pl.col("start") - pl.col("start_r")).abs(), (pl.col("end") - pl.col("end_r")).abs()
     return ((starts <= CLOSE_NS) & (ends <= CLOSE_NS)) | _begin_together()
+
+
+def _end_together() -> pl.Expr:
+    return (pl.col("end") - pl.col("end_r")).abs() <= CLOSE_NS
 
 
 def _begin_together() -> pl.Expr:

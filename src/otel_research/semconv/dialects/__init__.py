@@ -47,8 +47,8 @@ from otel_research.semconv.dialects import (
     vercel,
 )
 from otel_research.semconv.evaluations import SIGNS
+from otel_research.semconv.habits import SIGNS as HABITS
 from otel_research.semconv.providers import SERVERS
-from otel_research.semconv.tokens import KOOG
 
 DIALECTS: tuple[Dialect, ...] = (
     own.DIALECT,
@@ -114,9 +114,8 @@ def attribute_keys() -> frozenset[str]:
         "http.request.method",
         "llm.prompts.0.prompt.text",
         "logfire.span_type",
-        "rpc.method",
         "span.type",
-        KOOG,
+        *HABITS,
         *SIGNS,
         *SERVERS,
     )
@@ -126,7 +125,7 @@ def attribute_keys() -> frozenset[str]:
 
 NUMBERS = (
     "input_tokens", "fresh_input_tokens", "output_tokens", "total_tokens", "cache_read_tokens", "cache_write_tokens",
-    "cache_write_1h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
+    "cache_write_5m_tokens", "cache_write_1h_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens",
     "image_output_tokens", "reported_cost_usd", "ttft_s", "served_ttft_s", "ttft_ms", "ttft_ns", "temperature",
     "request_seed", "http_status", "resends", "score_value", "rollup_input_tokens", "rollup_output_tokens",
     "measured_ms", "measured_us", "logged_s",

@@ -22,6 +22,8 @@ ROLES = {
 OPERATIONS = {"model": "chat", "background-model": "chat", "embedder": "embeddings", "reranker": "rerank"}
 _KIND = "genkit:metadata:subtype"
 _USAGE = "genkit:output#usage."
+_OPENAI, _GOOGLE = "genkit:output#raw.", "genkit:output#custom."
+"""What the provider answered, in its own words."""
 
 
 def role(attributes: Attributes) -> pl.Expr:
@@ -36,17 +38,19 @@ def operation(attributes: Attributes) -> pl.Expr:
 
 DIALECT = Dialect(
     name="genkit",
-    versions="genkit (JavaScript, Go), read from its source",
+    versions="genkit 1.42 (JavaScript); Go, read from its source",
     role=role,
     operation=operation,
     evidence=("genkit:type", _KIND),
     aliases={
         "request_model": ("genkit:name",),
+        "response_model": (_OPENAI + "model", _GOOGLE + "modelVersion"),
+        "response_id": (_OPENAI + "id", _GOOGLE + "responseId"),
         "input_tokens": (_USAGE + "inputTokens",),
         "output_tokens": (_USAGE + "outputTokens",),
         "total_tokens": (_USAGE + "totalTokens",),
-        "cache_read_tokens": (_USAGE + "cachedContentTokens",),
-        "reasoning_tokens": (_USAGE + "thoughtsTokens",),
+        "cache_read_tokens": (_USAGE + "cachedContentTokens", _OPENAI + "usage.prompt_tokens_details.cached_tokens"),
+        "reasoning_tokens": (_USAGE + "thoughtsTokens", _OPENAI + "usage.completion_tokens_details.reasoning_tokens"),
         "finish_reason": ("genkit:output#finishReason",),
     },
     known=("genkit:",),

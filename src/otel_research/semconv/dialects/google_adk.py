@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from otel_research.semconv.dialect import Dialect
+import polars as pl
+
+from otel_research.semconv.dialect import CALL, Attributes, Dialect
 
 _RESPONSE = "gcp.vertex.agent.llm_response#"
 _PYTHON = _RESPONSE + "usage_metadata."
 _JAVA = _RESPONSE + "usageMetadata."
 
+SCOPE = "gcp.vertex.agent"
+
+
+def role(_attributes: Attributes) -> pl.Expr:
+    """A call is one by its name: in JavaScript one that failed tells nothing else."""
+    return pl.when((pl.col("scope") == SCOPE) & (pl.col("name") == "call_llm")).then(pl.lit(CALL))
+
+
 DIALECT = Dialect(
     name="google_adk",
-    versions="google-adk 2.13; 1.x and Java, read from their source",
-    scopes=("gcp.vertex.agent",),
+    versions="google-adk 2.13, @google/adk 2.0; 1.x and Java, read from their source",
+    role=role,
+    scopes=(SCOPE,),
     aliases={
         # Before 2, and in Java, the output leaves out the thoughts: the total knows.
         "total_tokens": (_PYTHON + "total_token_count", _JAVA + "totalTokenCount"),

@@ -20,6 +20,12 @@ _IN_JS = "langsmith.usage_metadata#"
 _DETAILS = "gen_ai.usage.{}_token_details#"
 
 
+def _written(since: str) -> tuple[str, ...]:
+    """Where a cache's writes are told by how long it lasts."""
+    begins = (_USAGE + "input_token_details.", _IN_JS + "input_token_details.", _DETAILS.format("input"))
+    return tuple(f"{begin}ephemeral_{since}_input_tokens" for begin in begins)
+
+
 def role(attributes: Attributes) -> pl.Expr:
     """By langsmith.span.kind."""
     return words(attributes.text("langsmith.span.kind").str.to_lowercase(), ROLES)
@@ -27,7 +33,7 @@ def role(attributes: Attributes) -> pl.Expr:
 
 DIALECT = Dialect(
     name="langsmith",
-    versions="langsmith 0.15, LANGSMITH_OTEL_ENABLED; langsmith-sdk (JavaScript), read from its source",
+    versions="langsmith 0.15, LANGSMITH_OTEL_ENABLED; langsmith 0.12 (JavaScript)",
     role=role,
     evidence=("langsmith.span.kind",),
     aliases={
@@ -51,7 +57,8 @@ DIALECT = Dialect(
             _IN_JS + "output_token_details.reasoning",
             _DETAILS.format("output") + "reasoning",
         ),
-        "cache_write_1h_tokens": (_USAGE + "input_token_details.ephemeral_1h_input_tokens",),
+        "cache_write_5m_tokens": _written("5m"),
+        "cache_write_1h_tokens": _written("1h"),
         "audio_input_tokens": (_USAGE + "input_token_details.audio",),
         "audio_output_tokens": (_USAGE + "output_token_details.audio",),
         "image_input_tokens": (_USAGE + "input_token_details.image",),

@@ -31,7 +31,7 @@ def operation(attributes: Attributes) -> pl.Expr:
 
 DIALECT = Dialect(
     name="vercel",
-    versions="ai 5 to 7 (JavaScript), legacy telemetry; @ai-sdk/otel writes genai",
+    versions="ai 4 to 7 (JavaScript), legacy telemetry; @ai-sdk/otel writes genai",
     role=role,
     operation=operation,
     evidence=("ai.operationId",),
@@ -41,13 +41,14 @@ DIALECT = Dialect(
         "response_model": ("ai.response.model",),
         "input_tokens": ("ai.usage.inputTokens", "ai.usage.promptTokens", "ai.usage.tokens"),
         "output_tokens": ("ai.usage.outputTokens", "ai.usage.completionTokens"),
-        "total_tokens": ("ai.usage.totalTokens",),
+        "total_tokens": ("ai.usage.totalTokens", _PROVIDER + "google.usageMetadata.totalTokenCount"),
         # Version 5 has Anthropic's input beside the cache, and most of the cache only in what the provider said.
         "fresh_input_tokens": (_PROVIDER + "anthropic.usage.input_tokens",),
         "cache_read_tokens": (
             "ai.usage.inputTokenDetails.cacheReadTokens",
             "ai.usage.cachedInputTokens",
             _PROVIDER + "anthropic.usage.cache_read_input_tokens",
+            _PROVIDER + "anthropic.cacheReadInputTokens",
             _PROVIDER + "bedrock.usage.cacheReadInputTokens",
             _PROVIDER + "google.usageMetadata.cachedContentTokenCount",
             _PROVIDER + "openai.cachedPromptTokens",
