@@ -103,6 +103,7 @@ LOSSES = {
     "tracy_anthropic_minor": "inclusive_input_assumed",
     "usage_in_body": "usage_missing",
     "vercel5_anthropic_generate_early": "input_without_cache",
+    "vercel6_bedrock_stream_early": "exclusive_input_assumed",
     "vertexai_official_thoughts": "output_without_reasoning",
 }
 """Where the spans lose or repeat something -> the finding that says so. All others are exact."""
@@ -153,6 +154,7 @@ DOUBTED = (
     "js_langtrace_ts_ollama_swapped",
     "js_openlit_bedrock_stream_counted",
     "js_openlit_ollama_stream_counted",
+    "js_vercel5_bedrock_stream_cache",
 )
 """Exact, though of a package that leaves something out or estimates it on other rows of the kind, or exchanges it."""
 

@@ -36,6 +36,7 @@ _SEVERE: dict[str, Severity] = {
     "malformed_attributes": "error",
     "attributes_dropped": "warning",
     "inclusive_input_assumed": "warning",
+    "exclusive_input_assumed": "warning",
 }
 ASKED = (
     "is_call", "role", "input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens", "error_type",

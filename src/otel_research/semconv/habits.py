@@ -51,7 +51,12 @@ NOVA_WITHOUT_CACHE = "opentelemetry.instrumentation.genai.bedrock"
 OPENINFERENCE_JS = "@arizeai/openinference-instrumentation-anthropic"
 """A scope whose input has the cache since it writes the requested model apart (0.2.8; 0.1.20 does neither)."""
 AI_SDK = "ai"
-"""The scope of the AI SDK: before version 6, which tells the cache in details, the cache is beside the input."""
+"""The scope of the AI SDK. Before version 6 the cache is beside the input.
+
+The first of version 6 tell no details (before 6.0.120), and its first for Bedrock leave the cache out all the same.
+5 and 6 name their version where an answer is no stream; 4 has other names for the counts.
+"""
+_LATER = r"^(?:ai/)?([6-9]|\d\d)\."
 
 WITHOUT_THOUGHTS = r"(^ai$|^org\.springframework|^opentelemetry\.instrumentation\.vertexai)"
 """Scopes that write Google's output without the thoughts and without a total (AI SDK 4, Spring AI, OpenTelemetry's 2.2b0)."""
@@ -80,10 +85,11 @@ LANGCHAIN_JS = r"^(@arizeai/openinference-|@traceloop/)instrumentation-langchain
 """Scopes that pass on what LangChain adds up in JavaScript: Anthropic's output at a stream's beginning and at its end."""
 
 _SERVICE, _METHOD, _VERSIONS = "langtrace.service.name", "rpc.method", "langfuse.observation.metadata.versions"
+_VERSIONS_OF_AI = ("ai.sdk.version", "ai.request.headers.user-agent")
 _DETAILS = ("ai.usage.inputTokenDetails.cacheReadTokens", "ai.usage.inputTokenDetails.cacheWriteTokens")
 _ASKED_MODEL, _PER_TOKEN = "llm.request.model_name", "gen_ai.server.time_per_output_token"
 _TRACEABLE, _TRACED = "langsmith.traceable", "langsmith.trace.name"
-SIGNS = (KOOG, AX, _PER_TOKEN, _TRACEABLE, _TRACED, _SERVICE, _METHOD, _VERSIONS)
+SIGNS = (*_VERSIONS_OF_AI, KOOG, AX, _PER_TOKEN, _TRACEABLE, _TRACED, _SERVICE, _METHOD, _VERSIONS)
 """Attributes that are read for this alone."""
 
 
@@ -96,17 +102,19 @@ def packages(attributes: Attributes) -> list[pl.Expr]:
     is_koog = attributes.text(KOOG).is_not_null()
     converses = attributes.text(_METHOD).str.starts_with("Converse").fill_null(False)
     tells = converses & pl.col("scope").str.starts_with("opentelemetry.")
+    of_any_version = _without_details(attributes).fill_null(False) & (pl.col("provider") == "aws.bedrock")
     by_effect = by_word(pl.col("name"), lambda name: name.str.extract(EFFECT)).is_not_null()
     is_google = _is_google().fill_null(False)
     asks_apart = (pl.col("scope") == OPENINFERENCE_JS).fill_null(False) & attributes.text(_ASKED_MODEL).is_not_null()
     columns = {
         "_is_exclusive": _is_of(EXCLUSIVE_INPUT) | _before_details(attributes),
-        "_is_inclusive": _of_scope(INCLUSIVE_INPUT) | asks_apart,
+        "_is_inclusive": (_of_scope(INCLUSIVE_INPUT) & ~of_any_version) | asks_apart,
         "_may_lack_cache": (_of_scope(WITHOUT_CACHE) | nova | is_koog | by_effect) & caches & ~tells & ~asks_apart,
         "_may_lack_thoughts": (_of_scope(WITHOUT_THOUGHTS) | is_koog) & is_google,
         "_thinks_beside": pl.col("scope").is_in(THOUGHTS_BESIDE) & is_google,
         "_tells_thoughts": is_google & attributes.text(AX).is_null(),
         "_converses": converses,
+        "_is_any_version": of_any_version & _is_untold(attributes),
         "_estimates": _estimates(attributes),
         "_written_over": _written_over(attributes),
         "_adds_beginning": _adds_beginning(attributes),
@@ -146,9 +154,19 @@ def _stays_at_beginning(attributes: Attributes) -> pl.Expr:
 
 
 def _before_details(attributes: Attributes) -> pl.Expr:
-    """The AI SDK's rows of providers that bill the cache beside the input, of versions before its details."""
+    """The AI SDK's rows of providers that bill the cache beside the input, of versions that leave it there."""
     beside = pl.col("provider").is_in(["anthropic", "aws.bedrock"])
-    return (pl.col("scope") == AI_SDK) & beside & attributes.text(*_DETAILS).is_null()
+    later = by_word(attributes.text(*_VERSIONS_OF_AI), lambda version: version.str.extract(_LATER)).is_not_null()
+    return _without_details(attributes) & beside & ~later
+
+
+def _is_untold(attributes: Attributes) -> pl.Expr:
+    """Streams of version 5 or of the first of 6."""
+    return attributes.text(*_VERSIONS_OF_AI).is_null() & attributes.text("ai.usage.inputTokens").is_not_null()
+
+
+def _without_details(attributes: Attributes) -> pl.Expr:
+    return (pl.col("scope") == AI_SDK) & attributes.text(*_DETAILS).is_null()
 
 
 def _estimates(attributes: Attributes) -> pl.Expr:
