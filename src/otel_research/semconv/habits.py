@@ -56,7 +56,7 @@ AI_SDK = "ai"
 The first of version 6 tell no details (before 6.0.120), and its first for Bedrock leave the cache out all the same.
 5 and 6 name their version where an answer is no stream; 4 has other names for the counts.
 """
-_LATER = r"^(?:ai/)?([6-9]|\d\d)\."
+_LATER = r"(?:^|\sai/|^ai/)([6-9]|\d\d)\."
 
 WITHOUT_THOUGHTS = r"(^ai$|^org\.springframework|^opentelemetry\.instrumentation\.vertexai)"
 """Scopes that write Google's output without the thoughts and without a total (AI SDK 4, Spring AI, OpenTelemetry's 2.2b0)."""

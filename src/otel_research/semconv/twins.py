@@ -2,7 +2,7 @@
 
 Evidence, strongest first: the provider's response id with overlapping times; equal usage, one inside the other's
 time or half of it; no contradiction in usage and nearly the same time, for the same model; two failures that end
-together (a client's retries inside a framework's one call). Where a row's end is not
+together, after one that began with the longer (a client's retries inside a framework's one call). Where a row's end is not
 the request's (never ended, ended when a stream was opened, left at its first chunk), its start must do. Two trials, two response ids
 or two experiments are never one request. Partners are matched one to one per pair of scopes, the closest in time
 first, so that concurrent calls never merge.
@@ -76,6 +76,8 @@ class _Rule(NamedTuple):
     counts: pl.Expr
     """What the counts of the two allow: told by two columns, so that the rest need not be looked at."""
     holds: pl.Expr
+    also: Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame] | None = None
+    """Which of the pairs found are so beside the part's other rows."""
 
 
 def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
@@ -94,12 +96,14 @@ def pairs(calls: pl.LazyFrame) -> pl.DataFrame:
             _compatible(),
             _inside() & _close() & _not_apart() & _scoped() & same,
         ),
-        _Rule(_failed_parts, [*asks, "model"], _ends(), all_, _contained() & _end_together() & _scoped()),
+        _Rule(_failed_parts, [*asks, "model"], _ends(), all_, _contained() & _end_together() & _scoped(), _retried),
     )
     found = pl.DataFrame(schema=_FOUND)
     for strength, rule in enumerate(rules):
         for part, mine in rule.parts(calls, rule.keys):
-            more = _neighbours(part, rule, mine).with_columns(strength=pl.lit(strength, dtype=pl.UInt8))
+            more = _neighbours(part, rule, mine)
+            more = more if rule.also is None else rule.also(more, part)
+            more = more.with_columns(strength=pl.lit(strength, dtype=pl.UInt8))
             # Found by a stronger rule already: the pair is the same, and so is its gap.
             found = pl.concat([found, more.join(found, on=["left", "right"], how="anti")])
     return _one_per_scope(_one_to_one(found), found)
@@ -118,6 +122,24 @@ def _alike_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
 def _failed_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
     """The same, of calls that failed and know no usage."""
     return _alike_parts(calls.filter(pl.col("failed") & ~pl.col("is_open") & _unknown()), keys)
+
+
+def _retried(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Pairs whose longer row began together with an earlier attempt of the shorter row's package."""
+    by = ["owner", "family", "model", "scope"]
+    facts = rows.select("row", *by, "start", "end")
+    both = found.select("left", "right").join(facts, left_on="left", right_on="row")
+    both = both.join(facts.select("row", "scope", "start", "end"), left_on="right", right_on="row", suffix="_r")
+    is_outer = pl.col("end") - pl.col("start") >= pl.col("end_r") - pl.col("start_r")
+    last = both.select(
+        "left", "right", "owner", "family", "model", scope=pl.when(is_outer).then("scope_r").otherwise("scope"),
+        at=pl.when(is_outer).then("start").otherwise("start_r"), asked=pl.when(is_outer).then("start_r").otherwise("start"),
+    )  # fmt: skip
+    first = facts.select(*by, "end", at="start").sort("at")
+    near = last.sort("at").join_asof(
+        first, on="at", by=by, strategy="nearest", tolerance=CLOSE_NS, check_sortedness=False
+    )
+    return found.join(near.filter(pl.col("end") < pl.col("asked")), on=["left", "right"], how="semi")
 
 
 def _near_parts(calls: pl.LazyFrame, keys: Sequence[str]) -> Parts:
