@@ -15,7 +15,7 @@ MEANING = {
     "stream_log": "a row logged at the end of a stream; `calls` joins it with the request's row",
     "total_mismatch": "the reported total is not input + output",
     "exclusive_input_fixed": "the input left out the cache; it was added",
-    "exclusive_input_assumed": "Bedrock's tokens with a cache, from a stream of the AI SDK 5 or the first of 6: read as 5 writes them",
+    "exclusive_input_assumed": "Anthropic's or Bedrock's tokens with a cache, from a stream of the AI SDK 5 or the first of 6: read as 5 writes them",
     "exclusive_output_fixed": "the output left out the reasoning; it was added (Google: what the total has more, where tools' results may be in)",
     "input_output_exchanged": "the package wrote the input as the output and the output as the input; they were exchanged back",
     "input_without_cache": "Anthropic's or Bedrock's input from a package that may leave the cache out and does not tell it",
@@ -119,7 +119,8 @@ def _conditions(there: Collection[str]) -> dict[str, pl.Expr]:
         & (pl.col("total_tokens") != sum_)
         & ~(pl.col("was_exclusive") & (pl.col("total_tokens") == fresh)),
         "exclusive_input_fixed": call & pl.col("was_exclusive") & ~pl.col("was_bucketed"),
-        "exclusive_input_assumed": call & pl.col("was_exclusive") & pl.col("_is_any_version"),
+        "exclusive_input_assumed": call
+        & (pl.col("was_exclusive") & pl.col("_is_any_version") & pl.col("fresh_input_tokens").is_null()),
         "exclusive_output_fixed": call & pl.col("was_short"),
         "input_output_exchanged": call & pl.col("was_exchanged"),
         "input_without_cache": call & pl.col("may_lack_cache"),

@@ -114,7 +114,7 @@ def packages(attributes: Attributes) -> list[pl.Expr]:
         "_thinks_beside": pl.col("scope").is_in(THOUGHTS_BESIDE) & is_google,
         "_tells_thoughts": is_google & attributes.text(AX).is_null(),
         "_converses": converses,
-        "_is_any_version": of_any_version & _is_untold(attributes),
+        "_is_any_version": _before_details(attributes) & _is_untold(attributes),
         "_estimates": _estimates(attributes),
         "_written_over": _written_over(attributes),
         "_adds_beginning": _adds_beginning(attributes),

@@ -143,9 +143,8 @@ def _words() -> Iterable[pl.Expr]:
         .alias("operation")
     )
     route = providers.without_route("_request")
-    asked = pl.when((route != pl.col("provider")).fill_null(True)).then(
-        route
-    )  # OpenLIT's LangChain writes "anthropic".
+    # OpenLIT's LangChain writes "anthropic" for a model.
+    asked = pl.when((route != pl.col("provider")).fill_null(True)).then(route)
     yield pl.when(is_record).then(pl.col("record_model")).otherwise(asked).alias("request_model")
     yield providers.without_route("_response").alias("response_model")
     said_by = pl.coalesce(providers.known_host(), "provider")
